@@ -1,0 +1,5 @@
+//! Native plugins of Apollo Router, one directory each. They register themselves; `router.yaml` turns them on.
+
+pub mod auth;
+pub mod playground;
+pub mod subscriptions;

@@ -1,0 +1,196 @@
+//! Configuration of `velvet.subscriptions`. Every bound has a default that suits one router process on 2 cores.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Subscriptions over WebSocket (graphql-transport-ws), and queries and mutations over the same socket.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionsConfig {
+    /// Where the socket is served: the same as `supergraph.listen`.
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// The socket's path.
+    #[serde(default = "path")]
+    pub path: String,
+    /// Where subgraphs are, by name. Those that are not named are taken from the supergraph's schema.
+    #[serde(default)]
+    pub subgraphs: HashMap<String, SubgraphConfig>,
+    /// Bounds of the clients' sockets.
+    #[serde(default)]
+    pub client: ClientConfig,
+    /// The sockets to the subgraphs.
+    #[serde(default)]
+    pub upstream: UpstreamConfig,
+    /// Planning and the work per event.
+    #[serde(default)]
+    pub execution: ExecutionConfig,
+    /// How sockets end when the process stops or its configuration is replaced.
+    #[serde(default)]
+    pub drain: DrainConfig,
+}
+
+/// Where one subgraph is. The same address belongs in `override_subgraph_url`, which this plugin cannot see.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubgraphConfig {
+    /// Its GraphQL endpoint over HTTP, for the entities of events.
+    pub url: Option<String>,
+    /// Its endpoint for graphql-transport-ws. When absent: `url` with `ws` or `wss` as its scheme and `/ws` in place
+    /// of the trailing `/graphql`.
+    pub ws_url: Option<String>,
+}
+
+/// Bounds of the clients' sockets.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientConfig {
+    /// Open sockets in the process; beyond, an upgrade is answered with 503.
+    pub sockets_max: usize,
+    /// Open sockets of one viewer; beyond, a socket is closed with 1013.
+    pub sockets_per_viewer_max: usize,
+    /// Running operations on one socket; beyond, an operation is refused with `RATE_LIMITED`.
+    pub operations_max: usize,
+    /// How long a socket may be open without `connection_init`.
+    pub init_timeout_ms: u64,
+    /// How often a socket is pinged.
+    pub ping_interval_ms: u64,
+    /// How long after a ping the client may be silent.
+    pub pong_timeout_ms: u64,
+    /// The largest message that a client may send.
+    pub message_bytes_max: usize,
+    /// What may wait for a client that reads slowly. Beyond, the socket is closed with 4008 and the client resumes by
+    /// its cursors.
+    pub queue_bytes_max: usize,
+    /// The buffer that each socket reads into. It is held for as long as the socket is open.
+    pub read_buffer_bytes: usize,
+    /// How long a closing socket may take to accept its close frame and to answer it.
+    pub close_grace_ms: u64,
+}
+
+/// The sockets to the subgraphs.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamConfig {
+    /// Sockets per subgraph; operations are spread over them.
+    pub sockets_per_subgraph: usize,
+    /// How long connecting, and then the subgraph's `connection_ack`, may take.
+    pub connect_timeout_ms: u64,
+    /// How often a subgraph is pinged.
+    pub ping_interval_ms: u64,
+    /// How long after a ping a subgraph may be silent.
+    pub pong_timeout_ms: u64,
+    /// How long a socket without operations is kept.
+    pub idle_timeout_ms: u64,
+    /// The first wait before a lost socket is opened again; it doubles with each failure.
+    pub backoff_min_ms: u64,
+    /// The longest wait between two tries.
+    pub backoff_max_ms: u64,
+    /// How long a subgraph may be away before its operations end with `UNAVAILABLE`.
+    pub outage_max_ms: u64,
+    /// The largest message that a subgraph may send.
+    pub message_bytes_max: usize,
+}
+
+/// Planning and the work per event.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExecutionConfig {
+    /// Plans kept, by operation; the one unused for longest goes first.
+    pub plans_max: usize,
+    /// Operations planned at once. Planning takes a processor.
+    pub planning_max: usize,
+    /// Events executed at once; others wait, in order, within their sockets' bounds.
+    pub events_max: usize,
+    /// How long one fetch from a subgraph may take within an event.
+    pub fetch_timeout_ms: u64,
+    /// How long a query or mutation over the socket may take.
+    pub request_timeout_ms: u64,
+}
+
+/// How sockets end when the process stops or its configuration is replaced.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainConfig {
+    /// After a reload, sockets of the old schema are closed one by one over this time, so that clients do not all come
+    /// back at once.
+    pub retire_window_ms: u64,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            sockets_max: 200_000,
+            sockets_per_viewer_max: 32,
+            operations_max: 100,
+            init_timeout_ms: 5_000,
+            ping_interval_ms: 25_000,
+            pong_timeout_ms: 10_000,
+            message_bytes_max: 256 * 1024,
+            queue_bytes_max: 512 * 1024,
+            read_buffer_bytes: 1024,
+            close_grace_ms: 3_000,
+        }
+    }
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self {
+            sockets_per_subgraph: 4,
+            connect_timeout_ms: 5_000,
+            ping_interval_ms: 10_000,
+            pong_timeout_ms: 10_000,
+            idle_timeout_ms: 30_000,
+            backoff_min_ms: 50,
+            backoff_max_ms: 5_000,
+            outage_max_ms: 300_000,
+            message_bytes_max: 4 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for ExecutionConfig {
+    fn default() -> Self {
+        Self {
+            plans_max: 512,
+            planning_max: 2,
+            events_max: 256,
+            fetch_timeout_ms: 10_000,
+            request_timeout_ms: 60_000,
+        }
+    }
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { retire_window_ms: 60_000 }
+    }
+}
+
+fn path() -> String {
+    "/ws".to_owned()
+}
+
+/// A configured number of milliseconds.
+pub(super) fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_option_is_refused_and_the_rest_has_defaults() {
+        let config: SubscriptionsConfig = serde_yaml::from_str("listen: 127.0.0.1:4000").unwrap();
+        assert_eq!(config.path, "/ws");
+        assert_eq!(config.client.operations_max, 100);
+        let unknown = "{listen: '127.0.0.1:4000', client: {sokets_max: 1}}";
+        assert!(serde_yaml::from_str::<SubscriptionsConfig>(unknown).is_err());
+    }
+}

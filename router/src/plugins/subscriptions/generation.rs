@@ -1,0 +1,266 @@
+//! What belongs to one loaded configuration and schema: the planner, the captured services, the sockets to subgraphs.
+//!
+//! A client's socket keeps the generation that it was opened in, so that its streams go on with the schema that they
+//! were planned for. When another goes live, the sockets of the old one are closed over a window of time.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use apollo_compiler::schema::ExtendedType;
+use apollo_compiler::validation::Valid;
+use apollo_compiler::Schema;
+use apollo_federation::Supergraph;
+use apollo_router::graphql;
+use apollo_router::services::{router, subgraph};
+use apollo_router::Context;
+use futures::future::BoxFuture;
+use http::{HeaderValue, Method, Uri, header};
+use parking_lot::Mutex;
+use serde_json_bytes::Value;
+use tokio::sync::Semaphore;
+use tower::{BoxError, ServiceExt as _};
+
+use super::config::{SubgraphConfig, SubscriptionsConfig, millis};
+use super::execute::{SubgraphAnswer, SubgraphCall, Subgraphs};
+use super::metrics::{self, Instruments};
+use super::plan::Planner;
+use super::registry::REGISTRY;
+use super::upstream::Pool;
+use crate::plugins::auth::{self, Verifier};
+
+/// How often a retiring generation looks for sockets that came in while it went.
+const RETIRE_CHECK: Duration = Duration::from_secs(1);
+
+/// Numbers the generations of the process.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// The one whose pipeline was put together last.
+static LIVE: Mutex<Option<Arc<Generation>>> = Mutex::new(None);
+
+pub(super) struct Generation {
+    pub(super) number: u64,
+    pub(super) config: SubscriptionsConfig,
+    pub(super) planner: Planner,
+    /// All types that data may be of, also those that clients do not see.
+    pub(super) schema: Valid<Schema>,
+    /// Bounds the events that are executed at once.
+    pub(super) events: Semaphore,
+    subgraphs: HashMap<String, Subgraph>,
+    captured: Mutex<Captured>,
+}
+
+struct Subgraph {
+    uri: Uri,
+    pool: Pool,
+}
+
+/// What the pipeline's hooks hand over. It holds the pipeline, which holds the plugin: see [`Generation::release`].
+#[derive(Default)]
+struct Captured {
+    pipeline: Option<router::BoxCloneService>,
+    subgraphs: HashMap<String, subgraph::BoxCloneService>,
+    verifier: Option<Arc<Verifier>>,
+    instruments: Option<Instruments>,
+}
+
+impl Generation {
+    pub(super) fn new(config: SubscriptionsConfig, sdl: &str) -> Result<Arc<Self>, BoxError> {
+        let supergraph = Supergraph::new_with_router_specs(sdl)?;
+        let schema = supergraph.schema.schema().clone();
+        let plans_max = NonZeroUsize::new(config.execution.plans_max).unwrap_or(NonZeroUsize::MIN);
+        let planner = Planner::new(&supergraph, plans_max, config.execution.planning_max.max(1), Vec::new())?;
+        Ok(Arc::new(Self {
+            number: COUNT.fetch_add(1, Ordering::Relaxed),
+            subgraphs: subgraphs(&schema, &config)?,
+            events: Semaphore::new(config.execution.events_max.max(1)),
+            planner,
+            schema,
+            config,
+            captured: Mutex::new(Captured::default()),
+        }))
+    }
+
+    pub(super) fn capture_subgraph(&self, name: &str, service: subgraph::BoxCloneService) {
+        self.captured.lock().subgraphs.insert(name.to_owned(), service);
+    }
+
+    /// Called when the pipeline is complete: from now on this is the generation that new sockets belong to.
+    pub(super) fn go_live(self: &Arc<Self>, pipeline: router::BoxCloneService) {
+        let mut captured = self.captured.lock();
+        captured.pipeline = Some(pipeline);
+        captured.verifier = auth::live();
+        captured.instruments = Some(metrics::observe());
+        drop(captured);
+        let previous = LIVE.lock().replace(Arc::clone(self));
+        if let Some(previous) = previous.filter(|previous| previous.number != self.number) {
+            tokio::spawn(previous.retire());
+        }
+    }
+
+    /// The router's whole pipeline, for a query or a mutation. Nothing once the generation is gone.
+    pub(super) fn pipeline(&self) -> Option<router::BoxCloneService> {
+        self.captured.lock().pipeline.clone()
+    }
+
+    pub(super) fn verifier(&self) -> Option<Arc<Verifier>> {
+        self.captured.lock().verifier.clone()
+    }
+
+    pub(super) fn pool(&self, subgraph: &str) -> Option<&Pool> {
+        self.subgraphs.get(subgraph).map(|subgraph| &subgraph.pool)
+    }
+
+    async fn retire(self: Arc<Self>) {
+        let window = millis(self.config.drain.retire_window_ms);
+        // Requests that the old pipeline already has may still become sockets.
+        tokio::time::sleep(RETIRE_CHECK.min(window)).await;
+        loop {
+            let sockets = REGISTRY.of_generation(self.number);
+            let Ok(count) = u32::try_from(sockets.len()) else { return };
+            if count == 0 {
+                break;
+            }
+            for socket in sockets {
+                tokio::time::sleep(window / count).await;
+                socket.outbound.close(super::protocol::Close::GOING_AWAY);
+            }
+            tokio::time::sleep(RETIRE_CHECK).await;
+        }
+        self.release();
+    }
+
+    /// Lets go of the pipeline, which would otherwise keep itself alive through us.
+    fn release(&self) {
+        *self.captured.lock() = Captured::default();
+    }
+
+    fn call_service(&self, call: &SubgraphCall) -> Option<(subgraph::BoxCloneService, Uri)> {
+        let service = self.captured.lock().subgraphs.get(call.subgraph).cloned()?;
+        let uri = self.subgraphs.get(call.subgraph)?.uri.clone();
+        Some((service, uri))
+    }
+}
+
+/// Where the subgraphs are: the schema's addresses unless the configuration says otherwise.
+fn subgraphs(schema: &Schema, config: &SubscriptionsConfig) -> Result<HashMap<String, Subgraph>, BoxError> {
+    let Some(ExtendedType::Enum(graphs)) = schema.types.get("join__Graph") else {
+        return Err("the schema is not a supergraph".into());
+    };
+    let defaults = SubgraphConfig::default();
+    let mut subgraphs = HashMap::new();
+    for value in graphs.values.values() {
+        let argument = |name| {
+            let graph = value.directives.get("join__graph")?;
+            graph.specified_argument_by_name(name)?.as_str()
+        };
+        let (Some(name), Some(url)) = (argument("name"), argument("url")) else {
+            continue;
+        };
+        let configured = config.subgraphs.get(name).unwrap_or(&defaults);
+        let url = configured.url.as_deref().unwrap_or(url);
+        let uri = url.parse().map_err(|_| format!("subgraph {name}: {url} is not a URL"))?;
+        let ws_url = ws_url(url, configured).ok_or_else(|| format!("subgraph {name}: no WebSocket URL in {url}"))?;
+        subgraphs.insert(name.to_owned(), Subgraph { uri, pool: Pool::new(&ws_url, &config.upstream) });
+    }
+    if let Some(unknown) = config.subgraphs.keys().find(|name| !subgraphs.contains_key(*name)) {
+        return Err(format!("subgraph {unknown} is configured and not in the schema").into());
+    }
+    Ok(subgraphs)
+}
+
+fn ws_url(url: &str, configured: &SubgraphConfig) -> Option<url::Url> {
+    if let Some(ws_url) = &configured.ws_url {
+        return url::Url::parse(ws_url).ok();
+    }
+    let mut derived = url::Url::parse(url).ok()?;
+    let scheme = if derived.scheme() == "https" { "wss" } else { "ws" };
+    derived.set_scheme(scheme).ok()?;
+    let path = derived.path().strip_suffix("/graphql")?.to_owned();
+    derived.set_path(&format!("{path}/ws"));
+    Some(derived)
+}
+
+/// Asks subgraphs in the name of a viewer.
+pub(super) struct Asking<'g> {
+    pub(super) generation: &'g Generation,
+    pub(super) authorization: Option<Arc<str>>,
+}
+
+impl Subgraphs for Asking<'_> {
+    fn call<'a>(&'a self, call: SubgraphCall<'a>) -> BoxFuture<'a, SubgraphAnswer> {
+        Box::pin(async move {
+            let subgraph = call.subgraph;
+            match self.send(call).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    tracing::warn!(subgraph.name = subgraph, error = %error, "subgraph not asked for an event");
+                    SubgraphAnswer::unavailable()
+                }
+            }
+        })
+    }
+}
+
+impl Asking<'_> {
+    /// Apollo Router's own header rules and URL overrides wrap outside of what the hook captured, so both are ours to
+    /// set.
+    async fn send(&self, call: SubgraphCall<'_>) -> Result<SubgraphAnswer, BoxError> {
+        let (service, uri) = self.generation.call_service(&call).ok_or("the generation has been retired")?;
+        let body = graphql::Request::builder()
+            .query(call.query)
+            .and_operation_name(call.operation_name.map(str::to_owned))
+            .variables(call.variables)
+            .build();
+        let mut request = http::Request::builder().method(Method::POST).uri(uri).body(body)?;
+        let mut client_request = http::Request::new(graphql::Request::default());
+        if let Some(authorization) = &self.authorization {
+            let mut value = HeaderValue::from_str(authorization)?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+            client_request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        // The other builder wants the kind of operation in a type that the router keeps to itself; here it is a query,
+        // as every fetch within an event is.
+        let request = subgraph::Request::fake_builder()
+            .supergraph_request(Arc::new(client_request))
+            .subgraph_request(request)
+            .context(Context::new())
+            .subgraph_name(call.subgraph)
+            .build();
+        let response = service.oneshot(request).await?.response.into_body();
+        if unanswered(&response) {
+            return Err("the subgraph did not answer with GraphQL".into());
+        }
+        Ok(SubgraphAnswer {
+            data: response.data.unwrap_or_default(),
+            errors: response.errors.iter().map(serde_json_bytes::to_value).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The transport's own failures come as errors too; their words are for the log.
+fn unanswered(response: &graphql::Response) -> bool {
+    let no_data = response.data.as_ref().is_none_or(Value::is_null);
+    let by_transport = |error: &graphql::Error| {
+        error.extensions.get("code").and_then(Value::as_str).is_some_and(|code| code.starts_with("SUBREQUEST_"))
+    };
+    no_data && (response.errors.is_empty() || response.errors.iter().any(by_transport))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subgraphs_socket_is_beside_its_endpoint() {
+        let derived = |url| ws_url(url, &SubgraphConfig::default()).map(|url| url.to_string());
+        assert_eq!(derived("http://a:1/matching/graphql").as_deref(), Some("ws://a:1/matching/ws"));
+        assert_eq!(derived("https://a/graphql").as_deref(), Some("wss://a/ws"));
+        assert_eq!(derived("http://a/other"), None);
+        let configured = SubgraphConfig { ws_url: Some("ws://b/x".to_owned()), url: None };
+        assert_eq!(ws_url("http://a/other", &configured).unwrap().as_str(), "ws://b/x");
+    }
+}

@@ -1,0 +1,79 @@
+//! Counts for the Prometheus endpoint.
+//!
+//! They live in the process and Apollo Router's meters observe them, so a reload, which replaces the meters, neither
+//! loses nor resets them.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use apollo_router::metrics::meter_provider;
+use opentelemetry::metrics::{MeterProvider as _, ObservableCounter, ObservableGauge};
+
+/// A number that goes up and down.
+pub(super) struct Gauge {
+    name: &'static str,
+    help: &'static str,
+    value: AtomicI64,
+}
+
+/// A number that only goes up.
+pub(super) struct Counter {
+    name: &'static str,
+    help: &'static str,
+    value: AtomicU64,
+}
+
+pub(super) static SOCKETS: Gauge = Gauge::new("velvet.router.sockets", "Open client sockets");
+pub(super) static OPERATIONS: Gauge = Gauge::new("velvet.router.operations", "Running operations on client sockets");
+pub(super) static UPSTREAM_SOCKETS: Gauge = Gauge::new("velvet.router.upstream.sockets", "Open sockets to subgraphs");
+pub(super) static FORWARDED: Counter = Counter::new("velvet.router.events.forwarded", "Events sent on as they came");
+pub(super) static PROJECTED: Counter = Counter::new("velvet.router.events.projected", "Events cut to what was asked");
+pub(super) static EXECUTED: Counter = Counter::new("velvet.router.events.executed", "Events completed by other subgraphs");
+pub(super) static SLOW_CLOSES: Counter = Counter::new("velvet.router.sockets.slow", "Sockets closed as too slow");
+pub(super) static UPSTREAM_RECONNECTS: Counter =
+    Counter::new("velvet.router.upstream.reconnects", "Sockets to subgraphs opened again after a loss");
+
+impl Gauge {
+    const fn new(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, value: AtomicI64::new(0) }
+    }
+
+    pub(super) fn add(&self, count: i64) {
+        self.value.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+impl Counter {
+    const fn new(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, value: AtomicU64::new(0) }
+    }
+
+    pub(super) fn increment(&self) {
+        self.value.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The registration of the counts with one pipeline's meters; they are observed for as long as it is kept.
+pub(super) struct Instruments {
+    _gauges: Vec<ObservableGauge<i64>>,
+    _counters: Vec<ObservableCounter<u64>>,
+}
+
+/// Registers the counts with the meters of the pipeline that has just gone live.
+pub(super) fn observe() -> Instruments {
+    let meter = meter_provider().meter("velvet.router");
+    let gauges = [&SOCKETS, &OPERATIONS, &UPSTREAM_SOCKETS].map(|gauge| {
+        meter
+            .i64_observable_gauge(gauge.name)
+            .with_description(gauge.help)
+            .with_callback(|observer| observer.observe(gauge.value.load(Ordering::Relaxed), &[]))
+            .build()
+    });
+    let counters = [&FORWARDED, &PROJECTED, &EXECUTED, &SLOW_CLOSES, &UPSTREAM_RECONNECTS].map(|counter| {
+        meter
+            .u64_observable_counter(counter.name)
+            .with_description(counter.help)
+            .with_callback(|observer| observer.observe(counter.value.load(Ordering::Relaxed), &[]))
+            .build()
+    });
+    Instruments { _gauges: gauges.into(), _counters: counters.into() }
+}

@@ -1,0 +1,69 @@
+//! `velvet.subscriptions`: graphql-transport-ws on the router's own port.
+//!
+//! Must be the first plugin in the configuration: what it captures of the pipeline then contains the others.
+
+mod config;
+mod endpoint;
+mod execute;
+mod generation;
+mod metrics;
+mod outbound;
+mod plan;
+mod project;
+mod protocol;
+mod registry;
+mod request;
+mod session;
+mod socket;
+mod subscription;
+mod upstream;
+
+use std::sync::Arc;
+
+use apollo_router::layers::ServiceBuilderExt as _;
+use apollo_router::plugin::{Plugin, PluginInit};
+use apollo_router::services::{router, subgraph};
+use apollo_router::{Endpoint, ListenAddr, register_plugin};
+use multimap::MultiMap;
+use tower::util::BoxCloneService;
+use tower::{BoxError, ServiceBuilder, ServiceExt as _};
+
+use config::SubscriptionsConfig;
+use generation::Generation;
+pub(crate) use registry::drained;
+
+struct Subscriptions {
+    generation: Arc<Generation>,
+}
+
+#[async_trait::async_trait]
+impl Plugin for Subscriptions {
+    type Config = SubscriptionsConfig;
+
+    async fn new(init: PluginInit<SubscriptionsConfig>) -> Result<Self, BoxError> {
+        Ok(Self { generation: Generation::new(init.config, &init.supergraph_sdl)? })
+    }
+
+    /// Called once per pipeline, when its plugins are active.
+    fn router_service(&self, service: router::BoxService) -> router::BoxService {
+        let service = ServiceBuilder::new().buffered().service(service);
+        self.generation.go_live(BoxCloneService::new(service.clone()));
+        service.boxed()
+    }
+
+    /// Called once per pipeline and subgraph.
+    fn subgraph_service(&self, name: &str, service: subgraph::BoxService) -> subgraph::BoxService {
+        let service = ServiceBuilder::new().buffered().service(service);
+        self.generation.capture_subgraph(name, BoxCloneService::new(service.clone()));
+        service.boxed()
+    }
+
+    fn web_endpoints(&self) -> MultiMap<ListenAddr, Endpoint> {
+        let config = &self.generation.config;
+        let service = endpoint::service(Arc::clone(&self.generation));
+        let endpoint = Endpoint::from_router_service(config.path.clone(), service);
+        MultiMap::from_iter([(config.listen.into(), endpoint)])
+    }
+}
+
+register_plugin!("velvet", "subscriptions", Subscriptions);

@@ -1,0 +1,180 @@
+//! graphql-transport-ws: its messages and close codes
+//! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>).
+
+use std::borrow::Cow;
+
+use axum::extract::ws::Utf8Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json_bytes::{ByteString, Map, Value};
+
+/// The subprotocol's name.
+pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
+
+/// A JSON object whose strings share the bytes that they were read from.
+pub(super) type Object = Map<ByteString, Value>;
+
+/// Why a socket is closed. Reasons are for people; programs read the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Close {
+    pub(super) code: u16,
+    pub(super) reason: &'static str,
+}
+
+impl Close {
+    const fn new(code: u16, reason: &'static str) -> Self {
+        Self { code, reason }
+    }
+
+    /// The router stops or retires the socket's schema. Come back; resume by cursors.
+    pub(super) const GOING_AWAY: Self = Self::new(1001, "Going away");
+    pub(super) const TOO_LARGE: Self = Self::new(1009, "Message too large");
+    /// Too many sockets of the viewer, or the token's keys cannot be had. Come back later.
+    pub(super) const TRY_LATER: Self = Self::new(1013, "Try again later");
+    /// The client reads slower than its events come. Come back; resume by cursors.
+    pub(super) const SLOW: Self = Self::new(4008, "Slow consumer");
+    /// Nothing came after a ping.
+    pub(super) const SILENT: Self = Self::new(4499, "No pong");
+    pub(super) const INVALID: Self = Self::new(4400, "Invalid message");
+    pub(super) const UNAUTHORIZED: Self = Self::new(4401, "Unauthorized");
+    pub(super) const FORBIDDEN: Self = Self::new(4403, "Forbidden");
+    /// The access token ended. Come back with a new one.
+    pub(super) const EXPIRED: Self = Self::new(4403, "Token expired");
+    pub(super) const SUBPROTOCOL: Self = Self::new(4406, "Subprotocol not acceptable");
+    pub(super) const INIT_TIMEOUT: Self = Self::new(4408, "Connection initialisation timeout");
+    pub(super) const DUPLICATE: Self = Self::new(4409, "Subscriber already exists");
+    pub(super) const TOO_MANY_INITS: Self = Self::new(4429, "Too many initialisation requests");
+}
+
+/// A message as it stands on the wire, its payload not yet read.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) payload: Option<&'a RawValue>,
+}
+
+/// The payload of `connection_init` and, to renew the token, of `ping`.
+#[derive(Default, Deserialize)]
+pub(super) struct Credentials {
+    /// `Bearer <access token>`.
+    #[serde(default, alias = "Authorization")]
+    pub(super) authorization: Option<String>,
+}
+
+/// The payload of `subscribe`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Operation {
+    #[serde(default)]
+    pub(super) query: Option<String>,
+    #[serde(default)]
+    pub(super) operation_name: Option<String>,
+    #[serde(default)]
+    pub(super) variables: Option<Object>,
+    #[serde(default)]
+    pub(super) extensions: Option<Object>,
+}
+
+/// What a client asks for.
+pub(super) enum ClientMessage {
+    Init(Credentials),
+    Ping(Credentials),
+    Pong,
+    Subscribe(String, Box<Operation>),
+    Complete(String),
+}
+
+impl ClientMessage {
+    /// Nothing when the message is not of the protocol.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let envelope: Envelope = serde_json::from_str(text).ok()?;
+        let id = |id: Option<Cow<str>>| id.filter(|id| !id.is_empty()).map(Cow::into_owned);
+        match envelope.kind.as_ref() {
+            "connection_init" => credentials(envelope.payload).map(Self::Init),
+            "ping" => credentials(envelope.payload).map(Self::Ping),
+            "pong" => Some(Self::Pong),
+            "complete" => Some(Self::Complete(id(envelope.id)?)),
+            "subscribe" => {
+                let operation = serde_json::from_str(envelope.payload?.get()).ok()?;
+                Some(Self::Subscribe(id(envelope.id)?, Box::new(operation)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The payload must be an object or absent; what else stands in it is the client's own.
+fn credentials(payload: Option<&RawValue>) -> Option<Credentials> {
+    match payload {
+        None => Some(Credentials::default()),
+        Some(payload) => serde_json::from_str::<Option<Credentials>>(payload.get())
+            .ok()
+            .map(Option::unwrap_or_default),
+    }
+}
+
+pub(super) fn connection_ack() -> Utf8Bytes {
+    Utf8Bytes::from_static(r#"{"type":"connection_ack"}"#)
+}
+
+pub(super) fn pong() -> Utf8Bytes {
+    Utf8Bytes::from_static(r#"{"type":"pong"}"#)
+}
+
+pub(super) fn complete(id: &str) -> Utf8Bytes {
+    format!(r#"{{"id":{},"type":"complete"}}"#, quoted(id)).into()
+}
+
+/// `payload` is a whole GraphQL response.
+pub(super) fn next(id: &str, payload: &str) -> Utf8Bytes {
+    format!(r#"{{"id":{},"type":"next","payload":{payload}}}"#, quoted(id)).into()
+}
+
+/// `errors` is a list of GraphQL errors; the operation is over with it.
+pub(super) fn error(id: &str, errors: &str) -> Utf8Bytes {
+    format!(r#"{{"id":{},"type":"error","payload":{errors}}}"#, quoted(id)).into()
+}
+
+/// One GraphQL error as a list, for [`error`].
+pub(super) fn failure(code: &str, message: &str) -> String {
+    serde_json::json!([{ "message": message, "extensions": { "code": code } }]).to_string()
+}
+
+fn quoted(id: &str) -> String {
+    serde_json::Value::from(id).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_of_the_protocol_is_not_a_message() {
+        for text in [
+            "",
+            "hello",
+            "[]",
+            "{}",
+            r#"{"type":"start"}"#,
+            r#"{"type":"subscribe","payload":{"query":"{ me }"}}"#,
+            r#"{"type":"subscribe","id":"","payload":{"query":"{ me }"}}"#,
+            r#"{"type":"subscribe","id":7,"payload":{"query":"{ me }"}}"#,
+            r#"{"type":"subscribe","id":"1"}"#,
+            r#"{"type":"subscribe","id":"1","payload":{"query":7}}"#,
+            r#"{"type":"complete"}"#,
+            r#"{"type":"connection_init","payload":[]}"#,
+            r#"{"type":"connection_init","payload":{"authorization":7}}"#,
+        ] {
+            assert!(ClientMessage::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_quoted_on_its_way_back() {
+        assert_eq!(complete("a\"b").as_str(), r#"{"id":"a\"b","type":"complete"}"#);
+    }
+}

@@ -1,0 +1,93 @@
+//! Queries and mutations over the socket: through the router's own pipeline, in process, as if they had come by HTTP.
+
+use apollo_router::Context;
+use apollo_router::services::router;
+use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
+use http_body_util::BodyExt as _;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tower::{BoxError, ServiceExt as _};
+
+use super::config::millis;
+use super::protocol::{Operation, complete, error, failure, next};
+use super::socket::Socket;
+
+/// The pipeline looks at the body, not at the address; this one stands in its logs.
+const URI: &str = "http://socket.invalid/graphql";
+
+#[derive(Deserialize)]
+struct Response<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    errors: Option<&'a RawValue>,
+}
+
+/// Runs an operation and returns the messages that answer it.
+pub(super) async fn run(socket: &Socket, id: &str, operation: &Operation) -> Vec<Utf8Bytes> {
+    let limit = millis(socket.generation.config.execution.request_timeout_ms);
+    match tokio::time::timeout(limit, call(socket, operation)).await {
+        Ok(Ok(body)) => answer(id, &body),
+        Ok(Err(problem)) => {
+            tracing::warn!(error = %problem, "an operation over the socket failed");
+            vec![error(id, &failure("INTERNAL", "the operation failed"))]
+        }
+        Err(_) => vec![error(id, &failure("UNAVAILABLE", "the operation took too long"))],
+    }
+}
+
+async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError> {
+    let pipeline = socket.generation.pipeline().ok_or("the generation has been retired")?;
+    let body = serde_json::json!({
+        "query": operation.query,
+        "operationName": operation.operation_name,
+        "variables": operation.variables,
+        "extensions": operation.extensions,
+    });
+    let mut request = http::Request::builder()
+        .method(Method::POST)
+        .uri(URI)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "application/json")
+        .body(router::body::from_bytes(serde_json::to_vec(&body)?))?;
+    if let Some(authorization) = socket.authorization() {
+        let mut value = HeaderValue::from_str(&authorization)?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    let response = pipeline.oneshot((request, Context::new()).into()).await?;
+    let body = response.response.into_body().collect().await;
+    Ok(body.map_err(|problem| problem.to_string())?.to_bytes())
+}
+
+/// A response without data answers a request that was never executed: `error` in the protocol's terms.
+fn answer(id: &str, body: &Bytes) -> Vec<Utf8Bytes> {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    match serde_json::from_str::<Response>(text) {
+        Ok(Response { data: None, errors: Some(errors) }) => vec![error(id, errors.get())],
+        Ok(_) => vec![next(id, text.trim()), complete(id)],
+        Err(_) => vec![error(id, &failure("INTERNAL", "the operation failed"))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(body: &'static str) -> Vec<String> {
+        answer("1", &Bytes::from_static(body.as_bytes())).iter().map(|text| text.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn errors_without_data_end_the_operation_and_with_data_are_its_result() {
+        assert_eq!(
+            texts(r#"{"errors":[{"message":"no"}]}"#),
+            [r#"{"id":"1","type":"error","payload":[{"message":"no"}]}"#]
+        );
+        let partial = r#"{"data":null,"errors":[{"message":"no"}]}"#;
+        assert_eq!(texts(partial).len(), 1, "a null result of a request that never ran is told by its errors");
+        assert_eq!(texts(r#"{"data":{"a":1}}"#)[1], r#"{"id":"1","type":"complete"}"#);
+    }
+}

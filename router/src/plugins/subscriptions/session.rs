@@ -1,0 +1,267 @@
+//! The task of one client's socket: what comes in, what goes out, and when it is over.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures::SinkExt as _;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::config::{ClientConfig, millis};
+use super::generation::Generation;
+use super::metrics::SLOW_CLOSES;
+use super::outbound::Next;
+use super::protocol::{self, ClientMessage, Close, Credentials, SUBPROTOCOL};
+use super::registry::{Admission, REGISTRY, Seat};
+use super::socket::Socket;
+use crate::plugins::auth;
+
+/// How a socket ends: with a close frame of ours, or because the client has gone.
+type Ended = Option<Close>;
+
+/// Serves a client until its socket is closed.
+pub(super) async fn run(mut websocket: WebSocket, generation: Arc<Generation>, admission: Admission) {
+    let socket = Socket::new(generation);
+    let _membership = admission.register(&socket);
+    let negotiated = websocket.protocol().is_some_and(|protocol| protocol == SUBPROTOCOL);
+    let ended = if negotiated {
+        Session::new(&socket).serve(&mut websocket).await
+    } else {
+        Some(Close::SUBPROTOCOL)
+    };
+    socket.stop_operations();
+    if let Some(close) = ended {
+        if close == Close::SLOW {
+            SLOW_CLOSES.increment();
+        }
+        let grace = millis(socket.generation.config.client.close_grace_ms);
+        let _ = timeout(grace, goodbye(&mut websocket, close)).await;
+    }
+}
+
+/// Sends the close frame and waits for the client's. Dropping a socket with unread bytes would reset the connection,
+/// and the client might never see the code.
+async fn goodbye(websocket: &mut WebSocket, close: Close) {
+    let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+    if websocket.send(Message::Close(Some(frame))).await.is_ok() {
+        while let Some(Ok(_)) = websocket.recv().await {}
+    }
+}
+
+struct Session<'s> {
+    socket: &'s Arc<Socket>,
+    phase: Phase,
+    heartbeat: Heartbeat,
+    /// When the viewer's token ends.
+    expires_at: Option<Instant>,
+}
+
+enum Phase {
+    /// Until then, `connection_init` must have come.
+    Opened(Instant),
+    Ready { _seat: Option<Seat> },
+}
+
+#[derive(Clone, Copy)]
+enum Heartbeat {
+    /// The client was heard; it is pinged when nothing comes until then.
+    Heard(Instant),
+    /// The client was pinged; it is gone when nothing comes until then.
+    Pinged(Instant),
+}
+
+impl<'s> Session<'s> {
+    fn new(socket: &'s Arc<Socket>) -> Self {
+        let config = &socket.generation.config.client;
+        let now = Instant::now();
+        Self {
+            socket,
+            phase: Phase::Opened(now + millis(config.init_timeout_ms)),
+            heartbeat: Heartbeat::Heard(now + millis(config.ping_interval_ms)),
+            expires_at: None,
+        }
+    }
+
+    fn config(&self) -> &'s ClientConfig {
+        &self.socket.generation.config.client
+    }
+
+    async fn serve(mut self, websocket: &mut WebSocket) -> Ended {
+        loop {
+            let step = tokio::select! {
+                frame = websocket.recv() => match frame {
+                    Some(Ok(message)) => self.receive(message).await,
+                    Some(Err(error)) => ControlFlow::Break(unreadable(error)),
+                    None => ControlFlow::Break(None),
+                },
+                () = self.socket.outbound.woken() => self.send(websocket).await,
+                () = sleep_until(self.deadline()) => self.due(websocket).await,
+            };
+            if let ControlFlow::Break(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let (Heartbeat::Heard(beat) | Heartbeat::Pinged(beat)) = self.heartbeat;
+        let phase = match self.phase {
+            Phase::Opened(limit) => limit,
+            Phase::Ready { .. } => beat,
+        };
+        beat.min(phase).min(self.expires_at.unwrap_or(beat))
+    }
+
+    async fn due(&mut self, websocket: &mut WebSocket) -> ControlFlow<Ended> {
+        let now = Instant::now();
+        if matches!(self.phase, Phase::Opened(limit) if limit <= now) {
+            return ControlFlow::Break(Some(Close::INIT_TIMEOUT));
+        }
+        if self.expires_at.is_some_and(|at| at <= now) {
+            self.expires_at = None;
+            self.socket.expire();
+            return ControlFlow::Continue(());
+        }
+        match self.heartbeat {
+            Heartbeat::Pinged(limit) if limit <= now => ControlFlow::Break(Some(Close::SILENT)),
+            Heartbeat::Heard(limit) if limit <= now => {
+                let patience = millis(self.config().pong_timeout_ms);
+                self.heartbeat = Heartbeat::Pinged(now + patience);
+                match timeout(patience, websocket.send(Message::Ping(bytes::Bytes::new()))).await {
+                    Ok(Ok(())) => ControlFlow::Continue(()),
+                    Ok(Err(_)) => ControlFlow::Break(None),
+                    Err(_) => ControlFlow::Break(Some(Close::SILENT)),
+                }
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Sends what is queued. A client that takes nothing is left when its queue is full, or after a while.
+    async fn send(&mut self, websocket: &mut WebSocket) -> ControlFlow<Ended> {
+        let outbound = &self.socket.outbound;
+        let sending = async {
+            loop {
+                match outbound.next() {
+                    Next::Send(text) => {
+                        if websocket.feed(Message::Text(text)).await.is_err() {
+                            return ControlFlow::Break(None);
+                        }
+                    }
+                    Next::Close(close) => return ControlFlow::Break(Some(close)),
+                    Next::Nothing => {
+                        return match websocket.flush().await {
+                            Ok(()) => ControlFlow::Continue(()),
+                            Err(_) => ControlFlow::Break(None),
+                        };
+                    }
+                }
+            }
+        };
+        let closing = async {
+            loop {
+                outbound.woken().await;
+                if let Some(close) = outbound.closing_now() {
+                    return close;
+                }
+            }
+        };
+        let patience = millis(self.config().ping_interval_ms + self.config().pong_timeout_ms);
+        let step = tokio::select! {
+            biased;
+            step = sending => step,
+            close = closing => ControlFlow::Break(Some(close)),
+            () = tokio::time::sleep(patience) => ControlFlow::Break(Some(Close::SILENT)),
+        };
+        // `closing` may have taken the wake-up of a message that came after the queue was found empty.
+        outbound.wake_if_waiting();
+        step
+    }
+
+    async fn receive(&mut self, message: Message) -> ControlFlow<Ended> {
+        self.heartbeat = Heartbeat::Heard(Instant::now() + millis(self.config().ping_interval_ms));
+        let done = match message {
+            Message::Text(text) => match ClientMessage::parse(&text) {
+                Some(message) => self.handle(message).await,
+                None => Err(Close::INVALID),
+            },
+            Message::Binary(_) => Err(Close::INVALID),
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(_) => return ControlFlow::Break(None),
+        };
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(close) => ControlFlow::Break(Some(close)),
+        }
+    }
+
+    async fn handle(&mut self, message: ClientMessage) -> Result<(), Close> {
+        let ready = matches!(self.phase, Phase::Ready { .. });
+        match message {
+            ClientMessage::Init(_) if ready => Err(Close::TOO_MANY_INITS),
+            // Boxed: the check of a token is large and rare, and the socket's task is held for as long as it is open.
+            ClientMessage::Init(credentials) => Box::pin(self.init(credentials)).await,
+            ClientMessage::Ping(credentials) => {
+                if let Some(authorization) = credentials.authorization.filter(|_| ready) {
+                    Box::pin(self.renew(&authorization)).await?;
+                }
+                self.socket.outbound.push(protocol::pong());
+                Ok(())
+            }
+            ClientMessage::Pong => Ok(()),
+            ClientMessage::Subscribe(id, operation) if ready => self.socket.subscribe(id, *operation),
+            ClientMessage::Subscribe(..) => Err(Close::UNAUTHORIZED),
+            ClientMessage::Complete(id) => {
+                self.socket.complete(&id);
+                Ok(())
+            }
+        }
+    }
+
+    async fn init(&mut self, credentials: Credentials) -> Result<(), Close> {
+        let seat = match credentials.authorization {
+            None => None,
+            Some(authorization) => {
+                let viewer = self.check(&authorization).await?;
+                let seats_max = self.config().sockets_per_viewer_max;
+                let seat = REGISTRY.seat(&viewer.subject, seats_max).ok_or(Close::TRY_LATER)?;
+                self.expires_at = Some(Instant::now() + viewer.lifetime());
+                self.socket.admit(viewer);
+                Some(seat)
+            }
+        };
+        self.phase = Phase::Ready { _seat: seat };
+        self.socket.outbound.push(protocol::connection_ack());
+        Ok(())
+    }
+
+    /// An anonymous socket stays one: who asks is settled by `connection_init`.
+    async fn renew(&mut self, authorization: &str) -> Result<(), Close> {
+        let viewer = self.check(authorization).await?;
+        let expires_at = Instant::now() + viewer.lifetime();
+        if !self.socket.renew(viewer) {
+            return Err(Close::FORBIDDEN);
+        }
+        self.expires_at = Some(expires_at);
+        Ok(())
+    }
+
+    async fn check(&self, authorization: &str) -> Result<auth::Viewer, Close> {
+        // Without the auth plugin no token can be good.
+        let verifier = self.socket.generation.verifier().ok_or(Close::FORBIDDEN)?;
+        verifier.check(authorization).await.map_err(|error| match error {
+            auth::Error::Invalid => Close::FORBIDDEN,
+            auth::Error::Unavailable => Close::TRY_LATER,
+        })
+    }
+}
+
+/// What ends a socket whose frames cannot be read.
+fn unreadable(error: axum::Error) -> Ended {
+    use tokio_tungstenite::tungstenite::Error;
+    match error.into_inner().downcast_ref::<Error>() {
+        Some(Error::Capacity(_)) => Some(Close::TOO_LARGE),
+        Some(Error::Utf8(_)) => Some(Close::INVALID),
+        _ => None,
+    }
+}

@@ -1,0 +1,219 @@
+//! What a client's socket shares with all that sends to it: its queue, its operations, its viewer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use serde_json_bytes::Value;
+use tokio::task::AbortHandle;
+
+use super::generation::Generation;
+use super::metrics::OPERATIONS;
+use super::outbound::Outbound;
+use super::plan::{Plan, Planned, Refused};
+use super::protocol::{Close, Object, Operation, error, failure};
+use super::request;
+use super::subscription::Subscription;
+use crate::plugins::auth::Viewer;
+
+pub(super) struct Socket {
+    pub(super) generation: Arc<Generation>,
+    pub(super) outbound: Outbound,
+    operations: Mutex<HashMap<Box<str>, Running>>,
+    serials: AtomicU64,
+    viewer: Mutex<Option<Viewer>>,
+}
+
+/// An operation, under the client's id.
+struct Running {
+    serial: u64,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Being planned, or a query or mutation that runs. The task is not known for the moment in which it starts.
+    Task(Option<AbortHandle>),
+    Subscription(Arc<Subscription>),
+}
+
+impl Socket {
+    pub(super) fn new(generation: Arc<Generation>) -> Arc<Self> {
+        let outbound = Outbound::new(generation.config.client.queue_bytes_max);
+        Arc::new(Self {
+            generation,
+            outbound,
+            operations: Mutex::new(HashMap::new()),
+            serials: AtomicU64::new(0),
+            viewer: Mutex::new(None),
+        })
+    }
+
+    /// The viewer's token as it is to be forwarded.
+    pub(super) fn authorization(&self) -> Option<Arc<str>> {
+        self.viewer.lock().as_ref().map(|viewer| Arc::clone(&viewer.authorization))
+    }
+
+    pub(super) fn admit(&self, viewer: Viewer) {
+        *self.viewer.lock() = Some(viewer);
+    }
+
+    /// Goes on with a new token of the same viewer; false when it is somebody else's. Running subscriptions are
+    /// subscribed again with it, after the last event seen.
+    pub(super) fn renew(&self, viewer: Viewer) -> bool {
+        let mut current = self.viewer.lock();
+        if current.as_ref().is_none_or(|current| current.subject != viewer.subject) {
+            return false;
+        }
+        *current = Some(viewer);
+        drop(current);
+        let subscriptions: Vec<_> = self.operations.lock().values().filter_map(Running::subscription).collect();
+        for subscription in subscriptions {
+            subscription.attach();
+        }
+        true
+    }
+
+    /// Starts an operation. An error closes the socket.
+    pub(super) fn subscribe(self: &Arc<Self>, id: String, operation: Operation) -> Result<(), Close> {
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        let mut operations = self.operations.lock();
+        if operations.contains_key(id.as_str()) {
+            return Err(Close::DUPLICATE);
+        }
+        if operations.len() >= self.generation.config.client.operations_max {
+            drop(operations);
+            let errors = failure("RATE_LIMITED", "too many operations run on this socket");
+            self.outbound.push(error(&id, &errors));
+            return Ok(());
+        }
+        operations.insert(id.as_str().into(), Running { serial, kind: Kind::Task(None) });
+        drop(operations);
+        OPERATIONS.add(1);
+        let known = operation.query.as_deref().map_or(Some(Planned::Other), |query| {
+            self.generation.planner.known(query, operation.operation_name.as_deref())
+        });
+        if let Some(Planned::Subscription(plan)) = known {
+            self.start(&id, serial, plan, operation);
+            return Ok(());
+        }
+        let planned = known.is_some();
+        let socket = Arc::clone(self);
+        let key: Box<str> = id.as_str().into();
+        let task = tokio::spawn(socket.prepare(id, serial, operation, planned));
+        if let Some(running) = self.operations.lock().get_mut(&key)
+            && running.serial == serial
+            && let Kind::Task(handle) = &mut running.kind
+        {
+            *handle = Some(task.abort_handle());
+        }
+        Ok(())
+    }
+
+    /// The client wants no more of it.
+    pub(super) fn complete(&self, id: &str) {
+        let running = self.operations.lock().remove(id);
+        if let Some(running) = running {
+            running.stop();
+        }
+    }
+
+    /// Takes an operation off the list; false when it is not on it any more.
+    pub(super) fn forget(&self, id: &str, serial: u64) -> bool {
+        let mut operations = self.operations.lock();
+        let found = operations.get(id).is_some_and(|running| running.serial == serial);
+        if found {
+            operations.remove(id);
+            OPERATIONS.add(-1);
+        }
+        found
+    }
+
+    /// Ends all operations because the viewer's token has ended.
+    pub(super) fn expire(&self) {
+        let errors = failure("UNAUTHENTICATED", "the access token has expired");
+        for id in self.stop_operations() {
+            self.outbound.push(error(&id, &errors));
+        }
+        self.outbound.close_after_queue(Close::EXPIRED);
+    }
+
+    /// Ends all operations; nothing is sent for them.
+    pub(super) fn stop_operations(&self) -> Vec<Box<str>> {
+        let operations = std::mem::take(&mut *self.operations.lock());
+        operations
+            .into_iter()
+            .map(|(id, running)| {
+                running.stop();
+                id
+            })
+            .collect()
+    }
+
+    /// Plans an operation that was not known, or runs a query or a mutation.
+    async fn prepare(self: Arc<Self>, id: String, serial: u64, operation: Operation, planned: bool) {
+        if !planned && let Some(query) = operation.query.clone() {
+            match self.generation.planner.plan(query, operation.operation_name.clone()).await {
+                Ok(Planned::Subscription(plan)) => return self.start(&id, serial, plan, operation),
+                Ok(Planned::Other) => {}
+                Err(refused) => return self.refuse(&id, serial, &refused),
+            }
+        }
+        let messages = request::run(&self, &id, &operation).await;
+        if self.forget(&id, serial) {
+            for message in messages {
+                self.outbound.push(message);
+            }
+        }
+    }
+
+    fn start(self: &Arc<Self>, id: &str, serial: u64, plan: Arc<Plan>, operation: Operation) {
+        let variables = match plan.coerce(&operation.variables.unwrap_or_default()) {
+            Ok(variables) => variables,
+            Err(refused) => return self.refuse(id, serial, &refused),
+        };
+        let after = operation.extensions.as_ref().and_then(after);
+        let subscription = Subscription::new(self, id, serial, plan, variables, after);
+        let mut operations = self.operations.lock();
+        // The client may have lost interest while it was planned.
+        let Some(running) = operations.get_mut(id).filter(|running| running.serial == serial) else {
+            return;
+        };
+        running.kind = Kind::Subscription(Arc::clone(&subscription));
+        drop(operations);
+        subscription.attach();
+    }
+
+    fn refuse(&self, id: &str, serial: u64, refused: &Refused) {
+        if self.forget(id, serial) {
+            let errors = Value::Array(refused.0.clone()).to_string();
+            self.outbound.push(error(id, &errors));
+        }
+    }
+}
+
+/// The position that the client wants to go on from.
+fn after(extensions: &Object) -> Option<Value> {
+    extensions.get("after").filter(|after| !after.is_null()).cloned()
+}
+
+impl Running {
+    fn subscription(&self) -> Option<Arc<Subscription>> {
+        match &self.kind {
+            Kind::Subscription(subscription) => Some(Arc::clone(subscription)),
+            Kind::Task(_) => None,
+        }
+    }
+
+    fn stop(self) {
+        OPERATIONS.add(-1);
+        match self.kind {
+            Kind::Task(task) => {
+                if let Some(task) = task {
+                    task.abort();
+                }
+            }
+            Kind::Subscription(subscription) => subscription.stop(),
+        }
+    }
+}

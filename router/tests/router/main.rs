@@ -1,0 +1,13 @@
+//! The real binary, unlicensed, with the shipped `router.yaml`, before two small subgraphs.
+
+mod auth;
+mod client;
+mod compose;
+mod federation;
+mod http;
+mod live;
+mod process;
+mod protocol;
+mod resume;
+mod subgraphs;
+mod tokens;

@@ -1,0 +1,174 @@
+//! The router as a process, with a configuration of its own made from the shipped one.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_yaml::Value;
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::subgraphs::{Api, World, schemas};
+
+/// How long anything that a test waits for may take, on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+const BINARY: &str = env!("CARGO_BIN_EXE_velvet-router");
+
+/// A running router before a running API.
+pub struct Stack {
+    pub api: Api,
+    pub router: Router,
+}
+
+pub struct Router {
+    pub port: u16,
+    pub metrics_port: u16,
+    process: Child,
+    _folder: TempDir,
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts both; `overrides` is laid over the shipped configuration.
+pub async fn start(overrides: &str) -> Stack {
+    let api = Api::start().await;
+    let router = Router::start(&api, overrides).await;
+    Stack { api, router }
+}
+
+impl Stack {
+    pub fn world(&self) -> &Arc<World> {
+        &self.api.world
+    }
+
+    /// An acknowledged socket of a signed-in viewer.
+    pub async fn viewer(&self, subject: &str) -> Client {
+        let token = self.world().issuer.token(subject, 900);
+        Client::ready(self.router.port, Some(&token)).await
+    }
+
+    /// An acknowledged socket of nobody.
+    pub async fn anon(&self) -> Client {
+        Client::ready(self.router.port, None).await
+    }
+}
+
+impl Router {
+    async fn start(api: &Api, overrides: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let supergraph = compose(folder.path(), &schemas(&api.world), &api.url());
+        let [port, health_port, metrics_port] = [free_port(), free_port(), free_port()];
+        let listen = |port| format!("127.0.0.1:{port}");
+        let process = Command::new(BINARY)
+            .arg("--config")
+            .arg(configuration(folder.path(), overrides))
+            .arg("--supergraph")
+            .arg(supergraph)
+            .env_remove("APOLLO_KEY")
+            .env_remove("APOLLO_GRAPH_REF")
+            .env_remove("APOLLO_ROUTER_LICENSE")
+            .env_remove("APOLLO_ROUTER_LICENSE_PATH")
+            .env("APOLLO_TELEMETRY_DISABLED", "true")
+            .env("VELVET_ROUTER_LISTEN", listen(port))
+            .env("VELVET_ROUTER_HEALTH_LISTEN", listen(health_port))
+            .env("VELVET_ROUTER_METRICS_LISTEN", listen(metrics_port))
+            .env("VELVET_API_URL", api.url())
+            .env("VELVET_PLAYGROUND_DIR", folder.path())
+            .stdout(if std::env::var_os("VELVET_TEST_LOGS").is_some() { Stdio::inherit() } else { Stdio::null() })
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let router = Self { port, metrics_port, process, _folder: folder };
+        let health = format!("http://127.0.0.1:{health_port}/health?ready");
+        eventually("the router is ready", async || {
+            reqwest::get(&health).await.is_ok_and(|response| response.status().is_success())
+        })
+        .await;
+        router
+    }
+
+    pub fn graphql_url(&self) -> String {
+        format!("http://127.0.0.1:{}/graphql", self.port)
+    }
+
+    /// Asks the process to end, as an orchestrator would.
+    pub fn terminate(&self) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    pub async fn ended(&mut self) {
+        eventually("the router has ended", async || self.process.try_wait().unwrap().is_some()).await;
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Asks again until it is so.
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, asking).await.is_ok(), "not within {PATIENCE:?}: {what}");
+}
+
+/// Composes with the binary's own subcommand.
+pub fn compose(folder: &Path, schemas: &[(&str, String)], url: &str) -> PathBuf {
+    let output = run_compose(folder, schemas, url);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder.join("schema/supergraph.graphql")
+}
+
+pub fn run_compose(folder: &Path, schemas: &[(&str, String)], url: &str) -> Output {
+    let mut list = "subgraphs:\n".to_owned();
+    for (name, sdl) in schemas {
+        std::fs::write(folder.join(format!("{name}.graphql")), sdl).unwrap();
+        list += &format!("  {name}:\n    routing_url: {url}/{name}/graphql\n    schema:\n      file: {name}.graphql\n");
+    }
+    std::fs::write(folder.join("supergraph.yaml"), list).unwrap();
+    Command::new(BINARY)
+        .arg("compose")
+        .arg("--config")
+        .arg(folder.join("supergraph.yaml"))
+        .arg("--output")
+        .arg(folder.join("schema/supergraph.graphql"))
+        .output()
+        .unwrap()
+}
+
+/// The shipped configuration with `overrides` laid over it. The test's graph has no `messaging`.
+fn configuration(folder: &Path, overrides: &str) -> PathBuf {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("router.yaml");
+    let mut config: Value = serde_yaml::from_str(&std::fs::read_to_string(shipped).unwrap()).unwrap();
+    config["override_subgraph_url"].as_mapping_mut().unwrap().remove("messaging");
+    config["plugins"]["velvet.subscriptions"]["subgraphs"].as_mapping_mut().unwrap().remove("messaging");
+    lay_over(&mut config, serde_yaml::from_str(overrides).unwrap());
+    let path = folder.join("router.yaml");
+    std::fs::write(&path, serde_yaml::to_string(&config).unwrap()).unwrap();
+    path
+}
+
+fn lay_over(config: &mut Value, overrides: Value) {
+    match (config, overrides) {
+        (_, Value::Null) => {}
+        (Value::Mapping(config), Value::Mapping(overrides)) => {
+            for (key, value) in overrides {
+                lay_over(config.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (config, value) => *config = value,
+    }
+}

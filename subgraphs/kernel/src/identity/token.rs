@@ -1,0 +1,120 @@
+//! Access tokens: JWTs signed with Ed25519.
+
+use super::jwks::{Jwk, JwkSet};
+use crate::{config::IdentityConfig, id::UserId};
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use ed25519_dalek::{SigningKey, pkcs8::DecodePrivateKey as _};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use uuid::Uuid;
+
+/// How long an access token lasts.
+pub const ACCESS_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(15);
+
+/// What an access token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The user.
+    pub sub: UserId,
+    /// Who issued it.
+    pub iss: String,
+    /// Whom it is for.
+    pub aud: String,
+    /// When it ends, in seconds since 1970.
+    pub exp: i64,
+    /// When it was made.
+    pub iat: i64,
+    /// Its id.
+    pub jti: Uuid,
+    /// Staff rights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
+}
+
+/// Staff rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Role {
+    /// Handles reports.
+    Moderator,
+    /// Runs the platform.
+    Admin,
+}
+
+/// Signs access tokens. Keys rotate by adding a file: the last by name signs, all of them verify.
+pub struct Signer {
+    kid: String,
+    key: EncodingKey,
+    public: JwkSet,
+    issuer: String,
+    audience: String,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// Reads the keys of a folder.
+    pub fn load(config: &IdentityConfig) -> anyhow::Result<Self> {
+        let dir = config.keys_dir.as_deref().context("identity.keys_dir is needed to sign tokens")?;
+        let mut keys = read_keys(dir)?;
+        keys.sort_by(|a, b| a.0.cmp(&b.0));
+        let public = JwkSet { keys: keys.iter().map(|(kid, _, key)| Jwk::of(kid, &key.verifying_key())).collect() };
+        let (kid, pem, _) = keys.pop().with_context(|| format!("no *.pem in {}", dir.display()))?;
+        Ok(Self {
+            key: EncodingKey::from_ed_pem(pem.as_bytes()).context("reading the signing key")?,
+            kid,
+            public,
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+        })
+    }
+
+    /// The public halves of all keys.
+    pub fn public_keys(&self) -> &JwkSet {
+        &self.public
+    }
+
+    /// A token for a user, and when it ends.
+    pub fn sign(
+        &self,
+        user: UserId,
+        roles: &[Role],
+        now: DateTime<Utc>,
+        id: Uuid,
+    ) -> Result<(String, DateTime<Utc>), jsonwebtoken::errors::Error> {
+        let ends = now + ACCESS_TOKEN_LIFETIME;
+        let claims = Claims {
+            sub: user,
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            exp: ends.timestamp(),
+            iat: now.timestamp(),
+            jti: id,
+            roles: roles.to_vec(),
+        };
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        Ok((jsonwebtoken::encode(&header, &claims, &self.key)?, ends))
+    }
+}
+
+fn read_keys(dir: &Path) -> anyhow::Result<Vec<(String, String, SigningKey)>> {
+    let entries = std::fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?;
+    let mut keys = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "pem") {
+            continue;
+        }
+        let kid = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let pem = std::fs::read_to_string(&path).with_context(|| format!("reading the key {kid}"))?;
+        let key = SigningKey::from_pkcs8_pem(&pem).with_context(|| format!("the key {kid} is no Ed25519 key"))?;
+        keys.push((kid, pem, key));
+    }
+    Ok(keys)
+}

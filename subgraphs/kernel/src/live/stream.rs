@@ -1,0 +1,288 @@
+//! Following an inbox: what came since the cursor, then what comes, once each and in order.
+//!
+//! The channel is followed before the inbox is read, so nothing falls between the two; entries that
+//! both have are told apart by their ids.
+
+use super::{
+    cursor::{CursorKey, EntryId, Place},
+    inbox::{self, BLOCK_MARK},
+};
+use crate::{
+    fault::Fault,
+    graph::Cursor,
+    id::UserId,
+    store::{Call, Epoch, Listener, Reply, Script, Signal, Store},
+};
+use futures::{Stream, stream};
+use redis::FromRedisValue as _;
+use serde::de::DeserializeOwned;
+use std::{
+    collections::{HashSet, VecDeque},
+    marker::PhantomData,
+    time::Duration,
+};
+
+/// Entries that are read from an inbox at once.
+const READ_SIZE: usize = 100;
+/// While Redis is being rebuilt or away, ask this often whether it is back.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// KEYS: inbox. Returns: last entry, newest entry that was dropped; both empty without an inbox, then the time.
+static BOUNDS: Script = Script::new(
+    r"
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  local now = redis.call('TIME')
+  return {'', '', now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000)) .. '-0'}
+end
+local info, last, dropped = redis.call('XINFO', 'STREAM', KEYS[1]), '', ''
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' then last = info[i + 1] end
+  if info[i] == 'max-deleted-entry-id' then dropped = info[i + 1] end
+end
+return {last, dropped, ''}
+",
+);
+
+/// One step of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item<T> {
+    /// Something happened.
+    Event {
+        /// Where the stream stands after it.
+        cursor: Cursor,
+        /// What happened.
+        event: T,
+    },
+    /// The stream starts anew: what it covers must be fetched again.
+    Reset {
+        /// Where the stream goes on from.
+        cursor: Cursor,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+impl<T> Item<T> {
+    /// Where the stream stands after this step.
+    pub fn cursor(&self) -> &Cursor {
+        match self {
+            Self::Event { cursor, .. } | Self::Reset { cursor, .. } => cursor,
+        }
+    }
+}
+
+/// Opens streams.
+#[derive(Debug, Clone)]
+pub struct Live {
+    store: Store,
+    key: CursorKey,
+}
+
+impl std::fmt::Debug for CursorKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CursorKey")
+    }
+}
+
+impl Live {
+    /// Streams over this store, with cursors signed by this key.
+    pub fn new(store: Store, key: CursorKey) -> Self {
+        Self { store, key }
+    }
+
+    /// Follows a user's inbox of a domain, after a cursor or from now on. Returns where it starts
+    /// and what comes.
+    pub async fn follow<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        domain: &'static str,
+        user: UserId,
+        after: Option<&Cursor>,
+    ) -> Result<(Cursor, impl Stream<Item = Item<T>> + Send + use<T>), Fault> {
+        let resume = match after {
+            None => None,
+            Some(cursor) => Some(self.key.open(domain, user, cursor).map_err(|_| {
+                Fault::invalid("this cursor was not made for this stream")
+            })?),
+        };
+        let listener = self.store.hub().listen(&inbox::channel(domain, user)).await?;
+        let Some(epoch) = self.store.epoch().await? else {
+            return Err(Fault::unavailable());
+        };
+        let mut follower = Follower::<T> {
+            live: self.clone(),
+            domain,
+            user,
+            listener,
+            place: Place { epoch, entry: EntryId::ZERO },
+            blocked: HashSet::new(),
+            ready: VecDeque::new(),
+            event: PhantomData,
+        };
+        follower.load_blocks().await?;
+        match resume {
+            None => follower.place.entry = follower.bounds().await?.end,
+            Some(place) => {
+                follower.place.entry = place.entry;
+                follower.catch_up(place.epoch).await?;
+            }
+        }
+        let start = after.cloned().unwrap_or_else(|| follower.cursor());
+        Ok((start, stream::unfold(follower, |mut follower| async move {
+            let item = follower.next().await;
+            Some((item, follower))
+        })))
+    }
+}
+
+/// What an inbox has.
+struct Bounds {
+    /// The last entry there ever was.
+    end: EntryId,
+    /// The newest entry that was dropped for room.
+    dropped: EntryId,
+}
+
+/// One viewer's way through an inbox.
+struct Follower<T> {
+    live: Live,
+    domain: &'static str,
+    user: UserId,
+    listener: Listener,
+    place: Place,
+    blocked: HashSet<String>,
+    ready: VecDeque<Item<T>>,
+    event: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Follower<T> {
+    async fn next(&mut self) -> Item<T> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return item;
+            }
+            match self.listener.next().await {
+                Signal::Message(message) => self.hear(&message),
+                Signal::Gap => self.recover().await,
+            }
+        }
+    }
+
+    fn cursor(&self) -> Cursor {
+        self.live.key.seal(self.domain, self.user, self.place)
+    }
+
+    /// Takes an announcement: `entry from event`, or a block.
+    fn hear(&mut self, message: &[u8]) {
+        let Ok(text) = std::str::from_utf8(message) else { return };
+        if let Some(user) = text.strip_prefix(BLOCK_MARK) {
+            self.blocked.insert(user.to_owned());
+            return;
+        }
+        let mut parts = text.splitn(3, ' ');
+        if let (Some(entry), Some(from), Some(event)) = (parts.next(), parts.next(), parts.next())
+            && let Some(entry) = EntryId::parse(entry)
+        {
+            self.take(entry, from, event.as_bytes());
+        }
+    }
+
+    fn take(&mut self, entry: EntryId, from: &str, event: &[u8]) {
+        if entry <= self.place.entry {
+            return;
+        }
+        self.place.entry = entry;
+        if self.blocked.contains(from) {
+            return;
+        }
+        match serde_json::from_slice(event) {
+            Ok(event) => {
+                let cursor = self.cursor();
+                self.ready.push_back(Item::Event { cursor, event });
+            }
+            // Written by a version that this one does not know: the client must not miss it silently.
+            Err(_) => self.reset("an event of another version arrived"),
+        }
+    }
+
+    fn reset(&mut self, reason: &'static str) {
+        let cursor = self.cursor();
+        self.ready.push_back(Item::Reset { cursor, reason });
+    }
+
+    /// After a gap: reads on where the stream stood, as soon as Redis answers and is whole.
+    async fn recover(&mut self) {
+        let before = self.place.epoch;
+        loop {
+            match self.try_recover(before).await {
+                Ok(()) => return,
+                Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
+            }
+        }
+    }
+
+    async fn try_recover(&mut self, before: Epoch) -> Result<(), Fault> {
+        self.place.epoch = self.live.store.epoch().await?.ok_or_else(Fault::unavailable)?;
+        self.load_blocks().await?;
+        self.catch_up(before).await
+    }
+
+    async fn load_blocks(&mut self) -> Result<(), Fault> {
+        let key = inbox::blocks_key(self.domain, self.user);
+        self.blocked = self.live.store.ask(Call::command_on("SMEMBERS", key)).await?;
+        Ok(())
+    }
+
+    /// Reads what came after the current place, or starts anew when that cannot be told.
+    async fn catch_up(&mut self, epoch: Epoch) -> Result<(), Fault> {
+        let bounds = self.bounds().await?;
+        if epoch != self.place.epoch {
+            self.place.entry = bounds.end;
+            self.reset("live events from before were lost; fetch again what the stream covers");
+            return Ok(());
+        }
+        if self.place.entry < bounds.dropped {
+            self.place.entry = bounds.end;
+            self.reset("the cursor is too old; fetch again what the stream covers");
+            return Ok(());
+        }
+        let key = inbox::inbox_key(self.domain, self.user);
+        loop {
+            let call = Call::command_on("XRANGE", key.as_str())
+                .arg(format!("({}", self.place.entry))
+                .arg("+")
+                .arg("COUNT")
+                .arg(READ_SIZE);
+            let reply: Vec<Reply> = self.live.store.ask(call).await?;
+            for entry in &reply {
+                let (id, fields) = <(String, Vec<(String, String)>)>::from_redis_value_ref(entry)
+                    .or_else(|_| read_flat(entry))
+                    .map_err(crate::store::Error::from)?;
+                let field = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
+                if let (Some(id), Some(event)) = (EntryId::parse(&id), field("e")) {
+                    self.take(id, field("f").unwrap_or_default(), event.as_bytes());
+                }
+            }
+            if reply.len() < READ_SIZE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn bounds(&self) -> Result<Bounds, Fault> {
+        let key = inbox::inbox_key(self.domain, self.user);
+        let (last, dropped, now): (String, String, String) =
+            self.live.store.ask(Call::script(&BOUNDS, [key])).await?;
+        let end = if last.is_empty() { EntryId::parse(&now) } else { EntryId::parse(&last) };
+        Ok(Bounds {
+            end: end.unwrap_or(EntryId::ZERO),
+            dropped: EntryId::parse(&dropped).unwrap_or(EntryId::ZERO),
+        })
+    }
+}
+
+/// An entry whose fields came as one flat list.
+fn read_flat(entry: &Reply) -> Result<(String, Vec<(String, String)>), redis::ParsingError> {
+    let (id, flat) = <(String, Vec<String>)>::from_redis_value_ref(entry)?;
+    let fields = flat.as_chunks::<2>().0.iter().map(|[name, value]| (name.clone(), value.clone())).collect();
+    Ok((id, fields))
+}

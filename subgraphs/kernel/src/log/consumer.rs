@@ -1,0 +1,180 @@
+//! Reading: a member of a consumer group, in batches, with offsets committed when the work is done.
+
+use super::{Malformed, Recorded, Topic, client_config};
+use crate::config::KafkaConfig;
+use futures::FutureExt;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
+    error::KafkaError,
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// Where a group begins to read a partition for which it has committed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record.
+    Earliest,
+    /// At what comes next.
+    Latest,
+}
+
+/// A partition that has been given to this member: topic (without prefix) and number.
+pub type Partition = (Topic, i32);
+
+/// One read of the log.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The events, in log order per partition.
+    pub events: Vec<Recorded>,
+    /// Records that are no events of ours; they are to be counted and passed over, never folded.
+    pub malformed: Vec<Malformed>,
+    /// Where to go on after the batch.
+    next: HashMap<(String, i32), i64>,
+}
+
+struct Assignments(mpsc::UnboundedSender<Vec<(String, i32)>>);
+
+impl rdkafka::ClientContext for Assignments {}
+
+impl ConsumerContext for Assignments {
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(_) | Rebalance::Revoke(_) = rebalance {
+            let assigned = consumer.assignment().map(|list| {
+                list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+            });
+            drop(self.0.send(assigned.unwrap_or_default()));
+        }
+    }
+}
+
+/// A member of a consumer group.
+pub struct Consumer {
+    consumer: StreamConsumer<Assignments>,
+    assignments: mpsc::UnboundedReceiver<Vec<(String, i32)>>,
+    config: Arc<KafkaConfig>,
+}
+
+impl Consumer {
+    /// Joins a group that reads these topics. All members must name the same topics: the range
+    /// assignment then gives equal partition numbers of all topics to one member.
+    pub fn join(config: &KafkaConfig, group: &str, topics: &[Topic], start: Start) -> Result<Self, KafkaError> {
+        let (sender, assignments) = mpsc::unbounded_channel();
+        let reset = match start {
+            Start::Earliest => "earliest",
+            Start::Latest => "latest",
+        };
+        let consumer: StreamConsumer<Assignments> = client_config(config)
+            .set("group.id", format!("{}{group}", config.topic_prefix))
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", reset)
+            .set("partition.assignment.strategy", "range")
+            .set("session.timeout.ms", "6000")
+            .set("heartbeat.interval.ms", "1000")
+            .set("fetch.wait.max.ms", "50")
+            .set("fetch.error.backoff.ms", "50")
+            .set("queued.min.messages", "2000")
+            .set("queued.max.messages.kbytes", "16384")
+            .create_with_context(Assignments(sender))?;
+        let names: Vec<String> = topics.iter().map(|topic| format!("{}{}", config.topic_prefix, topic.0)).collect();
+        consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Self { consumer, assignments, config: Arc::new(config.clone()) })
+    }
+
+    /// The partitions of this member, if they have changed since this was last asked.
+    pub fn new_assignment(&mut self) -> Option<Vec<Partition>> {
+        let mut newest = None;
+        while let Ok(assigned) = self.assignments.try_recv() {
+            newest = Some(assigned);
+        }
+        newest.map(|assigned| assigned.into_iter().map(|(topic, number)| (self.bare(&topic), number)).collect())
+    }
+
+    fn bare(&self, topic: &str) -> Topic {
+        Topic(topic.strip_prefix(&self.config.topic_prefix).unwrap_or(topic).to_owned())
+    }
+
+    /// Waits up to `wait` for a first event, then takes what is there already, up to `max`.
+    pub async fn read(&self, max: usize, wait: Duration) -> Result<Batch, KafkaError> {
+        let mut batch = Batch::default();
+        let Ok(first) = tokio::time::timeout(wait, self.consumer.recv()).await else {
+            return Ok(batch);
+        };
+        let mut message = first?;
+        loop {
+            batch.next.insert((message.topic_name(), message.partition_number()), message.next_offset());
+            match Recorded::read(&message, &self.config.topic_prefix) {
+                Ok(event) => batch.events.push(event),
+                Err(malformed) => batch.malformed.push(malformed),
+            }
+            if batch.events.len() >= max {
+                return Ok(batch);
+            }
+            match self.consumer.recv().now_or_never() {
+                Some(next) => message = next?,
+                None => return Ok(batch),
+            }
+        }
+    }
+
+    /// Notes that the batch's work is done.
+    pub fn commit(&self, batch: &Batch) -> Result<(), KafkaError> {
+        if batch.next.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(batch.next.len());
+        for ((topic, partition), offset) in &batch.next {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+        }
+        self.consumer.commit(&list, CommitMode::Async)
+    }
+
+    /// Reads a partition on from a stored position, whatever the group has committed.
+    pub fn seek(&self, topic: &Topic, partition: i32, offset: i64) -> Result<(), KafkaError> {
+        let name = format!("{}{}", self.config.topic_prefix, topic.0);
+        self.consumer.seek(&name, partition, Offset::Offset(offset), SEEK_TIMEOUT)
+    }
+
+    /// Stops fetching these partitions until [`Self::resume`].
+    pub fn pause(&self, topic: &Topic, partitions: &[i32]) -> Result<(), KafkaError> {
+        self.consumer.pause(&self.list(topic, partitions))
+    }
+
+    /// Goes on fetching these partitions.
+    pub fn resume(&self, topic: &Topic, partitions: &[i32]) -> Result<(), KafkaError> {
+        self.consumer.resume(&self.list(topic, partitions))
+    }
+
+    fn list(&self, topic: &Topic, partitions: &[i32]) -> TopicPartitionList {
+        let name = format!("{}{}", self.config.topic_prefix, topic.0);
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&name, *partition);
+        }
+        list
+    }
+}
+
+/// A seek that takes longer will be tried again with the next assignment.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
+trait Place {
+    fn topic_name(&self) -> String;
+    fn partition_number(&self) -> i32;
+    fn next_offset(&self) -> i64;
+}
+
+impl<M: rdkafka::Message> Place for M {
+    fn topic_name(&self) -> String {
+        self.topic().to_owned()
+    }
+
+    fn partition_number(&self) -> i32 {
+        self.partition()
+    }
+
+    fn next_offset(&self) -> i64 {
+        self.offset() + 1
+    }
+}

@@ -1,0 +1,143 @@
+//! Folding the intake.
+//!
+//! A batch costs three round trips to Redis and one append to Kafka, however many facts it has:
+//! read the states; write effects and append decided events, side by side; write the states; then
+//! announce how far the fold has come. A crash anywhere folds again from the old states and repeats
+//! the same effects, which change nothing a second time.
+
+use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, state, until_done, watermark};
+use crate::{
+    fold::{Effects, Fold, Moment, Version},
+    log::{Batch, Consumer, NewEvent, Recorded, Stage, Start, Topic},
+    store::Call,
+    time::derived_id,
+};
+use std::{collections::HashMap, sync::Arc};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+pub(super) async fn run<F: Fold>(domain: &'static str, fold: Arc<F>, shared: Shared) {
+    let folder = Folder { domain, fold, decided: Topic::of(domain, Stage::Decided), shared };
+    let topics = [Topic::of(domain, Stage::Intake)];
+    while !folder.shared.stop.is_cancelled() {
+        let group = format!("{domain}.project");
+        match Consumer::join(&folder.shared.config.kafka, &group, &topics, Start::Earliest) {
+            Ok(consumer) => folder.consume(&consumer).await,
+            Err(error) => tracing::warn!(domain, %error, "project.join_failed"),
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+struct Folder<F> {
+    domain: &'static str,
+    fold: Arc<F>,
+    decided: Topic,
+    shared: Shared,
+}
+
+impl<F: Fold> Folder<F> {
+    async fn consume(&self, consumer: &Consumer) {
+        let batch_max = self.shared.config.projector.batch_max;
+        while !self.shared.stop.is_cancelled() {
+            let batch = match consumer.read(batch_max, READ_WAIT).await {
+                Ok(batch) => batch,
+                Err(error) => {
+                    tracing::warn!(domain = self.domain, %error, "project.read_failed");
+                    return;
+                }
+            };
+            for malformed in &batch.malformed {
+                tracing::error!(domain = self.domain, error = %malformed, "project.malformed");
+                metrics::counter!("velvet_project_malformed_total", "domain" => self.domain).increment(1);
+            }
+            if !until_done(self.domain, &self.shared, || self.fold_batch(&batch)).await {
+                return;
+            }
+            if let Err(error) = consumer.commit(&batch) {
+                // The next batch's commit covers this one; a restart before it only repeats.
+                tracing::warn!(domain = self.domain, %error, "project.commit_failed");
+            }
+        }
+    }
+
+    async fn fold_batch(&self, batch: &Batch) -> Result<(), Error> {
+        if batch.events.is_empty() {
+            return Ok(());
+        }
+        let mut ids: HashMap<&str, Vec<Uuid>> = HashMap::new();
+        for event in &batch.events {
+            ids.entry(event.key.as_str()).or_default().push(event.id);
+        }
+        let store = &self.shared.store;
+        let mut entities = state::read::<F::State>(store, self.domain, &ids, true).await?;
+        let mut work = Work::default();
+        for event in &batch.events {
+            if let Some(entity) = entities.get_mut(&event.key) {
+                self.fold_one(event, entity, &mut work);
+            }
+        }
+        let span = follow_first(&batch.events);
+        let append = self.shared.log.append_all(work.decided.iter().map(|event| (&self.decided, event)));
+        let (views, appended) = tokio::join!(store.run(&work.calls), append.instrument(span));
+        views?;
+        appended?;
+        state::commit(store, self.domain, &entities).await?;
+        watermark::advance(store, self.domain, &batch.events).await?;
+        metrics::counter!("velvet_project_facts_total", "domain" => self.domain).increment(batch.events.len() as u64);
+        Ok(())
+    }
+
+    fn fold_one(&self, event: &Recorded, entity: &mut state::Entity<F::State>, work: &mut Work) {
+        if event.offset <= entity.at {
+            return;
+        }
+        entity.at = event.offset;
+        if entity.knows(event.id) {
+            return;
+        }
+        let fact = match event.parse::<F::Fact>() {
+            Ok(fact) => fact,
+            Err(error) => {
+                tracing::error!(domain = self.domain, error = %crate::telemetry::chain(&error), "project.malformed");
+                metrics::counter!("velvet_project_malformed_total", "domain" => self.domain).increment(1);
+                return;
+            }
+        };
+        let moment = Moment { time: event.time, version: event.version, event_id: event.id, entity: &event.key };
+        let effects = self.fold.fold(&mut entity.state, fact, &moment);
+        entity.remember(event.id, &effects);
+        work.add(self.domain, event, effects);
+    }
+}
+
+/// What a batch has to write.
+#[derive(Default)]
+struct Work {
+    calls: Vec<Call>,
+    decided: Vec<NewEvent>,
+}
+
+impl Work {
+    fn add(&mut self, domain: &str, event: &Recorded, effects: Effects) {
+        let source = event.partition.to_string();
+        for (index, mut call) in effects.views.into_iter().enumerate() {
+            call.from_source(&source, event.version.0 + index as u64);
+            self.calls.push(call);
+        }
+        for (index, decided) in effects.decided.into_iter().enumerate() {
+            let place = [event.partition.to_string(), event.offset.to_string(), index.to_string()];
+            let id = derived_id(&["decided", domain, &place[0], &place[1], &place[2]]);
+            let version = Version(event.version.0 + index as u64);
+            self.decided.push(NewEvent::new(id, decided.kind, decided.key, event.time, &decided.data).caused_by(version));
+        }
+    }
+}
+
+/// A span in the trace of the batch's first fact that has one.
+fn follow_first(events: &[Recorded]) -> tracing::Span {
+    let span = tracing::info_span!("project.batch", facts = events.len());
+    let parent = events.iter().find_map(|event| event.traceparent.as_deref());
+    crate::telemetry::follow(&span, parent);
+    span
+}

@@ -1,0 +1,100 @@
+//! One command or script on keys of one hash tag.
+
+use redis::ToRedisArgs;
+
+/// A Lua script; Redis keeps it under the hash of its text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The script.
+    pub text: &'static str,
+    hash: std::sync::OnceLock<String>,
+}
+
+impl Script {
+    /// A script to be kept in a `static`.
+    pub const fn new(text: &'static str) -> Self {
+        Self { text, hash: std::sync::OnceLock::new() }
+    }
+
+    fn hash(&self) -> &str {
+        self.hash.get_or_init(|| redis::Script::new(self.text).get_hash().to_owned())
+    }
+}
+
+/// What is sent to Redis: a command by name, or a script. All its keys carry the same hash tag.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    kind: Kind,
+    keys: Vec<String>,
+    args: Vec<Vec<u8>>,
+    versioned_by_source: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Kind {
+    Command(&'static str),
+    Script(&'static Script),
+}
+
+impl Call {
+    /// A command such as `GET`, with its first key.
+    pub fn command_on(name: &'static str, key: impl Into<String>) -> Self {
+        Self { kind: Kind::Command(name), keys: vec![key.into()], args: Vec::new(), versioned_by_source: false }
+    }
+
+    /// A script on keys of one hash tag.
+    pub fn script<K: Into<String>>(script: &'static Script, keys: impl IntoIterator<Item = K>) -> Self {
+        Self { kind: Kind::Script(script), keys: keys.into_iter().map(Into::into).collect(), args: Vec::new(), versioned_by_source: false }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        self.args.extend(arg.to_redis_args());
+        self
+    }
+
+    /// Marks a call whose last two arguments are the source partition and the position of what
+    /// caused it; the projector fills them in, as a fold knows neither.
+    #[must_use]
+    pub(crate) fn versioned_by_source(mut self) -> Self {
+        self.versioned_by_source = true;
+        self
+    }
+
+    /// Fills in where the call comes from, if it asks for that.
+    pub(crate) fn from_source(&mut self, source: &str, version: u64) {
+        if self.versioned_by_source {
+            self.args.push(source.as_bytes().to_vec());
+            self.args.push(version.to_string().into_bytes());
+            self.versioned_by_source = false;
+        }
+    }
+
+    /// The slot of its keys.
+    pub(super) fn slot(&self) -> u16 {
+        self.keys.first().map_or(0, |key| super::slot::slot_of(key))
+    }
+
+    /// The command as it goes over the wire; a script by its hash or in full.
+    pub(super) fn command(&self, by_hash: bool) -> redis::Cmd {
+        let mut command = match self.kind {
+            Kind::Command(name) => redis::cmd(name),
+            Kind::Script(script) if by_hash => script_command("EVALSHA", script.hash(), self.keys.len()),
+            Kind::Script(script) => script_command("EVAL", script.text, self.keys.len()),
+        };
+        for key in &self.keys {
+            command.arg(key);
+        }
+        for arg in &self.args {
+            command.arg(arg.as_slice());
+        }
+        command
+    }
+}
+
+fn script_command(name: &str, body: &str, keys: usize) -> redis::Cmd {
+    let mut command = redis::cmd(name);
+    command.arg(body).arg(keys);
+    command
+}

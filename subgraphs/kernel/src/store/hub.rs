@@ -1,0 +1,169 @@
+//! The hub: sharded channels of Redis, handed to the listeners of this process.
+//!
+//! One subscription per channel serves all who listen to it here. A listener that was too slow, or
+//! whose connection broke, hears a gap: it must read again what the channel only announces.
+
+use super::{Connection, Error};
+use bytes::Bytes;
+use futures::future::join_all;
+use parking_lot::Mutex;
+use redis::{PushInfo, PushKind, Value, aio::ConnectionLike};
+use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
+use tokio::sync::{broadcast, mpsc};
+
+/// Messages that wait for a listener; a slower one hears a gap, and reads again.
+const LISTENER_QUEUE: usize = 16;
+/// Subscribing to a channel and leaving it take turns; by stripes, so that channels rarely wait for others.
+const STRIPES: usize = 64;
+/// Channels that a sudden end of many listeners may leave to be closed.
+const CLOSING_QUEUE: usize = 4096;
+
+/// What a listener hears.
+#[derive(Debug, Clone)]
+pub enum Signal {
+    /// A message on the channel.
+    Message(Bytes),
+    /// Messages may be missing.
+    Gap,
+}
+
+/// All channels that this process listens to.
+pub struct Hub {
+    connection: Connection,
+    channels: Mutex<HashMap<String, broadcast::Sender<Signal>>>,
+    turns: Vec<tokio::sync::Mutex<()>>,
+    hasher: std::hash::RandomState,
+    closing: mpsc::Sender<String>,
+}
+
+/// One listener to one channel.
+pub struct Listener {
+    channel: String,
+    signals: broadcast::Receiver<Signal>,
+    closing: mpsc::Sender<String>,
+}
+
+impl Listener {
+    /// What comes next on the channel.
+    pub async fn next(&mut self) -> Signal {
+        match self.signals.recv().await {
+            Ok(signal) => signal,
+            Err(broadcast::error::RecvError::Lagged(_)) => Signal::Gap,
+            // The hub keeps the sender while anyone listens; this end is only reached on shutdown.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // A full queue leaves an idle subscription behind, which the next listener takes over.
+        drop(self.closing.try_send(std::mem::take(&mut self.channel)));
+    }
+}
+
+impl Hub {
+    pub(super) fn start(connection: Connection, pushes: mpsc::UnboundedReceiver<PushInfo>) -> Arc<Self> {
+        let (closing, closed) = mpsc::channel(CLOSING_QUEUE);
+        let hub = Arc::new(Self {
+            connection,
+            channels: Mutex::default(),
+            turns: (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect(),
+            hasher: std::hash::RandomState::new(),
+            closing,
+        });
+        tokio::spawn(dispatch(Arc::clone(&hub), pushes));
+        tokio::spawn(close_idle(Arc::clone(&hub), closed));
+        hub
+    }
+
+    /// Listens to a channel from the moment this returns.
+    pub async fn listen(&self, channel: &str) -> Result<Listener, Error> {
+        let _turn = self.turn_of(channel).lock().await;
+        let known = self.channels.lock().get(channel).map(broadcast::Sender::subscribe);
+        let signals = if let Some(signals) = known {
+            signals
+        } else {
+            let (sender, signals) = broadcast::channel(LISTENER_QUEUE);
+            self.channels.lock().insert(channel.to_owned(), sender);
+            if let Err(error) = self.send("SSUBSCRIBE", channel).await {
+                self.channels.lock().remove(channel);
+                return Err(error);
+            }
+            signals
+        };
+        Ok(Listener { channel: channel.to_owned(), signals, closing: self.closing.clone() })
+    }
+
+    fn turn_of(&self, channel: &str) -> &tokio::sync::Mutex<()> {
+        let stripe = self.hasher.hash_one(channel) % STRIPES as u64;
+        &self.turns[usize::try_from(stripe).unwrap_or_default()]
+    }
+
+    async fn send(&self, command: &'static str, channel: &str) -> Result<(), Error> {
+        match &self.connection {
+            Connection::Cluster(cluster) if command == "SSUBSCRIBE" => cluster.clone().ssubscribe(channel).await?,
+            Connection::Cluster(cluster) => cluster.clone().sunsubscribe(channel).await?,
+            Connection::Single(single) => {
+                single.clone().req_packed_command(redis::cmd(command).arg(channel)).await.map(drop)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn signal(&self, channel: &str, signal: Signal) {
+        if let Some(sender) = self.channels.lock().get(channel) {
+            // Nobody may be listening any more; then nobody misses it.
+            drop(sender.send(signal));
+        }
+    }
+
+    fn signal_all(&self) {
+        for sender in self.channels.lock().values() {
+            drop(sender.send(Signal::Gap));
+        }
+    }
+}
+
+async fn dispatch(hub: Arc<Hub>, mut pushes: mpsc::UnboundedReceiver<PushInfo>) {
+    while let Some(push) = pushes.recv().await {
+        match (push.kind, push.data.as_slice()) {
+            (PushKind::SMessage, [Value::BulkString(channel), Value::BulkString(payload)]) => {
+                if let Ok(channel) = std::str::from_utf8(channel) {
+                    hub.signal(channel, Signal::Message(Bytes::copy_from_slice(payload)));
+                }
+            }
+            // A subscription that came back may have missed something before it did.
+            (PushKind::SSubscribe, [Value::BulkString(channel), ..]) => {
+                if let Ok(channel) = std::str::from_utf8(channel) {
+                    hub.signal(channel, Signal::Gap);
+                }
+            }
+            (PushKind::Disconnection, _) => hub.signal_all(),
+            _ => {}
+        }
+    }
+}
+
+async fn close_idle(hub: Arc<Hub>, mut closed: mpsc::Receiver<String>) {
+    let mut batch = Vec::new();
+    while closed.recv_many(&mut batch, STRIPES).await > 0 {
+        join_all(batch.drain(..).map(|channel| close_one(&hub, channel))).await;
+    }
+}
+
+async fn close_one(hub: &Hub, channel: String) {
+    let _turn = hub.turn_of(&channel).lock().await;
+    let idle = {
+        let mut channels = hub.channels.lock();
+        let idle = channels.get(&channel).is_some_and(|sender| sender.receiver_count() == 0);
+        if idle {
+            channels.remove(&channel);
+        }
+        idle
+    };
+    if idle && let Err(error) = hub.send("SUNSUBSCRIBE", &channel).await {
+        // The subscription lives on unheard; its messages find no channel here.
+        tracing::debug!(error = %crate::telemetry::chain(&error), "hub.unsubscribe_failed");
+    }
+}

@@ -1,0 +1,173 @@
+//! Redis, where every view lives: one cluster of masters, or one server.
+//!
+//! A [`Call`] is a command or script on keys of one hash tag. [`Store::run`] sends many of them at
+//! once: calls of one slot go as one pipeline, in order, and the slots side by side, so that a
+//! batch costs about one round trip however many calls it has.
+
+mod call;
+mod epoch;
+mod hub;
+mod scripts;
+mod slot;
+pub mod view;
+
+pub use call::{Call, Script};
+pub use epoch::{CANARIES, Epoch, epoch_of};
+pub use hub::{Hub, Listener, Signal};
+pub use redis::Value as Reply;
+
+use crate::config::RedisConfig;
+use futures::{StreamExt, stream};
+use redis::{FromRedisValue, aio::ConnectionLike};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// A reply that takes longer counts as a failure: the caller must answer its client.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection is up by then, or the server counts as down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Slots that one batch addresses at the same time; more only queue in the same sockets.
+const SLOTS_IN_FLIGHT_MAX: usize = 256;
+/// A script that is missing on a server is loaded by sending it once in full, so one retry is enough.
+const SCRIPT_ATTEMPTS: usize = 2;
+
+/// Why the store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server refused, or could not be reached in time.
+    #[error("asking Redis")]
+    Redis(#[from] redis::RedisError),
+    /// What is stored is not what this version writes.
+    #[error("reading {key}")]
+    Malformed {
+        /// The key, without its value.
+        key: String,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// The reply has another shape than the command promises.
+    #[error("reading the reply to a batch")]
+    Reply(#[from] redis::ParsingError),
+}
+
+/// The connection to one server or to a cluster; both reconnect by themselves.
+#[derive(Clone)]
+enum Connection {
+    Cluster(redis::cluster_async::ClusterConnection),
+    Single(redis::aio::ConnectionManager),
+}
+
+/// A handle on Redis; clones share the connection.
+#[derive(Clone)]
+pub struct Store {
+    connection: Connection,
+    hub: Arc<Hub>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Connects. Several addresses are a cluster's, one is a single server's.
+    pub async fn connect(config: &RedisConfig) -> Result<Self, Error> {
+        let (sender, pushes) = tokio::sync::mpsc::unbounded_channel();
+        let connection = match config.urls.as_slice() {
+            [url] => {
+                let manager = redis::aio::ConnectionManagerConfig::new()
+                    .set_response_timeout(Some(RESPONSE_TIMEOUT))
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_push_sender(sender)
+                    .set_automatic_resubscription();
+                let info: redis::ConnectionInfo = redis::IntoConnectionInfo::into_connection_info(url.as_str())?;
+                let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
+                let client = redis::Client::open(info.set_redis_settings(settings))?;
+                Connection::Single(client.get_connection_manager_with_config(manager).await?)
+            }
+            urls => {
+                let client = redis::cluster::ClusterClientBuilder::new(urls.iter().map(String::as_str))
+                    .use_protocol(redis::ProtocolVersion::RESP3)
+                    .connection_timeout(CONNECT_TIMEOUT)
+                    .response_timeout(RESPONSE_TIMEOUT)
+                    .push_sender(sender)
+                    .build()?;
+                Connection::Cluster(client.get_async_connection().await?)
+            }
+        };
+        let hub = Hub::start(connection.clone(), pushes);
+        Ok(Self { connection, hub })
+    }
+
+    /// The listeners of this process.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Runs one call.
+    pub async fn ask<T: FromRedisValue>(&self, call: Call) -> Result<T, Error> {
+        let mut replies = self.run(std::slice::from_ref(&call)).await?;
+        Ok(T::from_redis_value(replies.pop().unwrap_or(Reply::Nil))?)
+    }
+
+    /// Runs many calls and returns their replies in the same order. Calls of one slot keep their order.
+    pub async fn run(&self, calls: &[Call]) -> Result<Vec<Reply>, Error> {
+        let mut by_slot: HashMap<u16, Vec<usize>> = HashMap::new();
+        for (index, call) in calls.iter().enumerate() {
+            by_slot.entry(self.group_of(call)).or_default().push(index);
+        }
+        let mut replies = vec![Reply::Nil; calls.len()];
+        let mut groups = stream::iter(by_slot.into_values().map(|indices| async move {
+            let answers = self.run_slot(calls, &indices).await?;
+            Ok::<_, Error>((indices, answers))
+        }))
+        .buffer_unordered(SLOTS_IN_FLIGHT_MAX);
+        while let Some(group) = groups.next().await {
+            let (indices, answers) = group?;
+            for (index, answer) in indices.into_iter().zip(answers) {
+                replies[index] = answer;
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Calls of one group go in one pipeline: a slot's in a cluster, all of them on one server.
+    fn group_of(&self, call: &Call) -> u16 {
+        match self.connection {
+            Connection::Cluster(_) => call.slot(),
+            Connection::Single(_) => 0,
+        }
+    }
+
+    async fn run_slot(&self, calls: &[Call], indices: &[usize]) -> Result<Vec<Reply>, Error> {
+        let mut by_hash = true;
+        for _ in 1..SCRIPT_ATTEMPTS {
+            match self.send(calls, indices, by_hash).await {
+                // Scripts are sent by their hash; a server that restarted has forgotten them.
+                Err(error) if is_no_script(&error) => by_hash = false,
+                outcome => return outcome,
+            }
+        }
+        self.send(calls, indices, by_hash).await
+    }
+
+    async fn send(&self, calls: &[Call], indices: &[usize], by_hash: bool) -> Result<Vec<Reply>, Error> {
+        let mut pipeline = redis::pipe();
+        for index in indices {
+            pipeline.add_command(calls[*index].command(by_hash));
+        }
+        let count = indices.len();
+        let replies = match &self.connection {
+            Connection::Cluster(cluster) => cluster.clone().req_packed_commands(&pipeline, 0, count).await,
+            Connection::Single(single) => single.clone().req_packed_commands(&pipeline, 0, count).await,
+        }?;
+        replies
+            .into_iter()
+            .map(|reply| reply.extract_error().map_err(Error::Redis))
+            .collect()
+    }
+}
+
+fn is_no_script(error: &Error) -> bool {
+    matches!(error, Error::Redis(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript))
+}

@@ -1,0 +1,108 @@
+//! Logs, metrics and traces. One trace follows a request from the router through the API and the
+//! log to the projector and the writer.
+
+use crate::config::{LogFormat, TelemetryConfig};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use opentelemetry::{
+    global,
+    propagation::{Extractor, Injector},
+    trace::TracerProvider as _,
+};
+use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// What keeps telemetry going; dropping it hands over what is still unsent.
+pub struct Telemetry {
+    /// Renders the metrics for Prometheus.
+    pub metrics: PrometheusHandle,
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(traces) = self.traces.take() {
+            // At the end of a process there is nobody left to tell.
+            drop(traces.shutdown());
+        }
+    }
+}
+
+/// Starts telemetry for this process.
+pub fn start(config: &TelemetryConfig, service: &'static str) -> anyhow::Result<Telemetry> {
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    let traces = config.otlp_endpoint.as_deref().map(|endpoint| provider(endpoint, service)).transpose()?;
+    let trace_layer = traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(EnvFilter::try_new(&config.log_filter)?)
+        .with(lines)
+        .with(trace_layer)
+        .try_init()?;
+    let metrics = PrometheusBuilder::new()
+        .set_buckets(&[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])?
+        .install_recorder()?;
+    Ok(Telemetry { metrics, traces })
+}
+
+fn provider(endpoint: &str, service: &'static str) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
+    let resource = opentelemetry_sdk::Resource::builder().with_service_name(service).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+struct Parent(Option<String>);
+
+impl Injector for Parent {
+    fn set(&mut self, key: &str, value: String) {
+        if key == "traceparent" {
+            self.0 = Some(value);
+        }
+    }
+}
+
+impl Extractor for Parent {
+    fn get(&self, key: &str) -> Option<&str> {
+        (key == "traceparent").then_some(self.0.as_deref()).flatten()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec!["traceparent"]
+    }
+}
+
+/// The current trace in W3C's form, for the headers of what is sent on.
+pub fn traceparent() -> Option<String> {
+    let mut parent = Parent(None);
+    let context = Span::current().context();
+    global::get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut parent));
+    parent.0
+}
+
+/// Makes a span a part of the trace that a header names.
+pub fn follow(span: &Span, traceparent: Option<&str>) {
+    if let Some(traceparent) = traceparent {
+        let parent = Parent(Some(traceparent.to_owned()));
+        let context = global::get_text_map_propagator(|propagator| propagator.extract(&parent));
+        // Without a trace layer there is nothing to follow.
+        drop(span.set_parent(context));
+    }
+}
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}

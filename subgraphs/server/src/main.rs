@@ -1,0 +1,103 @@
+//! `velvet`: the API of any set of domains (`serve`), their projectors (`project`), or both.
+//!
+//! It links no database: what it reads is in Redis, what it writes goes to Kafka.
+
+mod operate;
+mod run;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use velvet_kernel::{config::Config, domain::Domain};
+
+/// Every domain there is; the configuration names those that a process runs.
+const DOMAINS: [Domain; 3] = [velvet_accounts::DOMAIN, velvet_matching::DOMAIN, velvet_messaging::DOMAIN];
+
+/// The subgraphs of Velvet.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file; `VELVET_…` in the environment goes over it.
+    #[arg(long, default_value = "velvet.toml", global = true)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves the API only.
+    Serve,
+    /// Projects only.
+    Project,
+    /// Writes the subgraphs' schemas.
+    Schema {
+        /// The folder to write to.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Looks after the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Makes the topics that do not exist yet.
+    Topics,
+    /// Makes a signing key; the newest signs.
+    Keys {
+        /// The folder of the keys.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Registers the people of a file, one JSON object a line, through the log like everyone else.
+    Import {
+        /// The file.
+        #[arg(long)]
+        file: PathBuf,
+    },
+    /// Sets what an operator has found out about a user: `pending`, `verified`, `rejected` or `unverified`.
+    Verify {
+        /// The user's id.
+        #[arg(long)]
+        user: String,
+        /// The new status.
+        #[arg(long)]
+        status: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Says whether the configuration is right.
+    Check,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    runtime.block_on(dispatch(arguments))
+}
+
+async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
+    let config = || -> anyhow::Result<Config> {
+        let config = Config::load(&arguments.config)
+            .with_context(|| format!("the configuration {}", arguments.config.display()))?;
+        for domain in DOMAINS {
+            (domain.check)(&config)?;
+        }
+        Ok(config)
+    };
+    match arguments.command {
+        None => run::run(config()?, run::Roles { serve: true, project: true }).await,
+        Some(Command::Serve) => run::run(config()?, run::Roles { serve: true, project: false }).await,
+        Some(Command::Project) => run::run(config()?, run::Roles { serve: false, project: true }).await,
+        Some(Command::Schema { out }) => operate::write_schemas(&out),
+        Some(Command::Config(ConfigCommand::Check)) => {
+            config()?;
+            println!("the configuration is right");
+            Ok(())
+        }
+        Some(Command::Topics) => operate::make_topics(&config()?).await,
+        Some(Command::Keys { out }) => operate::make_key(&out),
+        Some(Command::Import { file }) => operate::import(config()?, &file).await,
+        Some(Command::Verify { user, status }) => operate::verify(config()?, &user, &status).await,
+    }
+}

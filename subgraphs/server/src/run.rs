@@ -1,0 +1,158 @@
+//! Running the API, the projectors, or both, until the process is told to end.
+
+use crate::DOMAINS;
+use anyhow::{Context as _, bail};
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use velvet_kernel::{
+    api::{Serve, health_routes},
+    config::Config,
+    domain::Domain,
+    log::Log,
+    project::{Keeper, Shared, Watermarks},
+    store::Store,
+    telemetry,
+    time::SystemClock,
+};
+
+/// How long starting waits for Redis before it gives up; whoever supervises then starts it again.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+/// Between two attempts to connect.
+const CONNECT_PAUSE: Duration = Duration::from_millis(250);
+
+/// What a process does.
+#[derive(Debug, Clone, Copy)]
+pub struct Roles {
+    /// Serves the API.
+    pub serve: bool,
+    /// Projects.
+    pub project: bool,
+}
+
+/// What both roles work with.
+pub struct Parts {
+    /// For the API.
+    pub serve: Serve,
+    /// For the projectors.
+    pub shared: Shared,
+    /// The domains of this process.
+    pub domains: Vec<Domain>,
+}
+
+/// Connects to Redis and Kafka.
+pub async fn connect(config: Config, stop: &CancellationToken) -> anyhow::Result<Parts> {
+    let domains = chosen(&config)?;
+    let config = Arc::new(config);
+    let store = connect_store(&config).await?;
+    let log = Log::connect(&config.kafka).context("making the producer")?;
+    let names: Vec<&'static str> = domains.iter().map(|domain| domain.name).collect();
+    let watermarks = Arc::new(Watermarks::follow(&store, &names, config.kafka.partitions, stop));
+    let mut serve = Serve::new(Arc::clone(&config), store.clone(), log.clone(), watermarks, Arc::new(SystemClock))?;
+    if names.contains(&velvet_accounts::DOMAIN.name) {
+        serve.activity = Some(velvet_accounts::activity(&serve));
+    }
+    let shared = Shared { log, store, config, stop: stop.clone() };
+    Ok(Parts { serve, shared, domains })
+}
+
+fn chosen(config: &Config) -> anyhow::Result<Vec<Domain>> {
+    config
+        .api
+        .domains
+        .iter()
+        .map(|name| match DOMAINS.iter().find(|domain| domain.name == name) {
+            Some(domain) => Ok(*domain),
+            None => bail!("api.domains names {name}, which there is not"),
+        })
+        .collect()
+}
+
+async fn connect_store(config: &Config) -> anyhow::Result<Store> {
+    let connected = tokio::time::timeout(CONNECT_PATIENCE, async {
+        loop {
+            match Store::connect(&config.redis).await {
+                Ok(store) => return store,
+                Err(error) => tracing::warn!(error = %telemetry::chain(&error), "start.redis_unavailable"),
+            }
+            tokio::time::sleep(CONNECT_PAUSE).await;
+        }
+    });
+    connected.await.context("Redis did not answer in time")
+}
+
+/// Runs the roles until SIGTERM or SIGINT, then drains.
+pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
+    let telemetry = telemetry::start(&config.telemetry, "velvet")?;
+    let drain = Duration::from_millis(config.api.drain_ms);
+    let listener = TcpListener::bind(config.api.listen)
+        .await
+        .with_context(|| format!("listening on {}", config.api.listen))?;
+    tracing::info!(listen = %config.api.listen, serve = roles.serve, project = roles.project, "start");
+    let stop = CancellationToken::new();
+    let parts = connect(config, &stop).await?;
+    let mut loops = JoinSet::new();
+    if roles.project {
+        for domain in &parts.domains {
+            for work in (domain.project)(&parts.shared)? {
+                loops.spawn(work);
+            }
+        }
+        loops.spawn(Keeper::new(parts.shared.clone()).run());
+    }
+    let routes = routes(&parts, roles, telemetry.metrics.clone())?;
+    let ending = stop.clone();
+    tokio::spawn(async move {
+        ended().await;
+        tracing::info!("drain");
+        ending.cancel();
+    });
+    let served = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        served = served.into_future() => served?,
+        () = async { stop.cancelled().await; tokio::time::sleep(drain).await } => {}
+    }
+    let drained = tokio::time::timeout(drain, async { while loops.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        // What was not finished is folded again by the next process.
+        tracing::warn!("drain.incomplete");
+    }
+    Ok(())
+}
+
+fn routes(parts: &Parts, roles: Roles, metrics: PrometheusHandle) -> anyhow::Result<Router> {
+    let store = parts.shared.store.clone();
+    let ready = move || {
+        let store = store.clone();
+        async move {
+            match store.epoch().await {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err("Redis is being rebuilt".to_owned()),
+                Err(_) => Err("Redis does not answer".to_owned()),
+            }
+        }
+    };
+    let mut routes = health_routes(metrics, ready);
+    if roles.serve {
+        for domain in &parts.domains {
+            routes = routes.merge((domain.serve)(&parts.serve)?.routes);
+        }
+    }
+    Ok(routes)
+}
+
+async fn ended() {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,127 @@
+//! The configuration file of the API and the writer, and the router's environment.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::info::StackInfo;
+use crate::options::SHARDS;
+use crate::servers::{private_file, secret};
+
+#[derive(Serialize)]
+struct File<'a> {
+    kafka: Kafka<'a>,
+    redis: Redis<'a>,
+    api: Listen,
+    identity: Identity,
+    live: Live,
+    writer: Writer<'a>,
+    telemetry: Telemetry,
+}
+
+#[derive(Serialize)]
+struct Kafka<'a> {
+    brokers: &'a str,
+    replication: u16,
+}
+
+#[derive(Serialize)]
+struct Redis<'a> {
+    urls: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Listen {
+    listen: String,
+}
+
+#[derive(Serialize)]
+struct Identity {
+    keys_dir: String,
+    jwks_url: String,
+}
+
+#[derive(Serialize)]
+struct Live {
+    cursor_secret: String,
+}
+
+#[derive(Serialize)]
+struct Writer<'a> {
+    listen: String,
+    postgres: Vec<Postgres<'a>>,
+}
+
+#[derive(Serialize)]
+struct Postgres<'a> {
+    url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replica_url: Option<&'a str>,
+    shards: Vec<usize>,
+}
+
+#[derive(Serialize)]
+struct Telemetry {
+    log_format: &'static str,
+}
+
+/// Writes `velvet.toml` for the servers that run.
+pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
+    let count = info.postgres.len();
+    let postgres = info.postgres.iter().enumerate().map(|(index, server)| Postgres {
+        url: &server.url,
+        replica_url: server.replica_url.as_deref(),
+        shards: shards_of(index, count),
+    });
+    let file = File {
+        kafka: Kafka { brokers: &info.kafka_brokers, replication: 1 },
+        redis: Redis { urls: &info.redis_urls },
+        api: Listen { listen: without_scheme(&info.api_url) },
+        identity: Identity {
+            keys_dir: keys.to_string_lossy().into_owned(),
+            jwks_url: format!("{}/.well-known/jwks.json", info.api_url),
+        },
+        live: Live { cursor_secret: secret(&info.state.join("cursor-secret"))? },
+        writer: Writer { listen: without_scheme(&info.writer_url), postgres: postgres.collect() },
+        telemetry: Telemetry { log_format: "json" },
+    };
+    let text = toml::to_string(&file).context("writing velvet.toml")?;
+    private_file(&info.config, &text)
+}
+
+/// Consecutive shards, as even as they divide.
+fn shards_of(index: usize, servers: usize) -> Vec<usize> {
+    (SHARDS * index / servers..SHARDS * (index + 1) / servers).collect()
+}
+
+pub fn router_env(info: &StackInfo) -> Vec<(String, String)> {
+    let playground = info.root.join("router/playground/dist");
+    let mut env = vec![
+        ("VELVET_ROUTER_LISTEN".to_owned(), without_scheme(&info.router_url)),
+        ("VELVET_API_URL".to_owned(), info.api_url.clone()),
+        ("APOLLO_TELEMETRY_DISABLED".to_owned(), "true".to_owned()),
+    ];
+    if playground.is_dir() {
+        env.push(("VELVET_PLAYGROUND_DIR".to_owned(), playground.to_string_lossy().into_owned()));
+    }
+    env
+}
+
+fn without_scheme(url: &str) -> String {
+    url.trim_start_matches("http://").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shard_has_one_server() {
+        for servers in 1..=SHARDS {
+            let all: Vec<usize> = (0..servers).flat_map(|index| shards_of(index, servers)).collect();
+            assert_eq!(all, (0..SHARDS).collect::<Vec<_>>());
+        }
+        assert_eq!(shards_of(1, 2), (8..16).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,58 @@
+//! Where the parts of a running stack are: the file that `VELVET_TEST_STACK` names.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::servers::private_file;
+
+/// Names the file for tests.
+pub const TEST_STACK: &str = "VELVET_TEST_STACK";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StackInfo {
+    /// The process that owns the stack.
+    pub pid: u32,
+    pub root: PathBuf,
+    pub state: PathBuf,
+    /// `velvet.toml`, read by the API and the writer.
+    pub config: PathBuf,
+    /// Without a path.
+    pub router_url: String,
+    pub graphql_url: String,
+    pub ws_url: String,
+    pub api_url: String,
+    pub writer_url: String,
+    pub kafka_brokers: String,
+    /// One address is a single server, several are a cluster.
+    pub redis_urls: Vec<String>,
+    pub postgres: Vec<PostgresInfo>,
+    /// Whether there are only servers, and no writer, API and router.
+    pub servers_only: bool,
+    /// Where the owner takes orders, and what must come with them.
+    pub control: String,
+    pub control_token: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PostgresInfo {
+    pub url: String,
+    pub replica_url: Option<String>,
+}
+
+impl StackInfo {
+    pub fn path(state: &Path) -> PathBuf {
+        state.join("stack.json")
+    }
+
+    pub fn write(&self) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).context("writing a stack's addresses")?;
+        private_file(&Self::path(&self.state), &text)
+    }
+
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
+    }
+}

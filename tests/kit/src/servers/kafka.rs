@@ -1,0 +1,154 @@
+//! Apache Kafka: one node that is broker and controller, from the jars of its Maven artifacts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::process::Signal;
+use tokio::process::Command;
+
+use super::ready::Ready;
+use super::{Folders, find_program, private_folder, run};
+use crate::ports::Ports;
+use crate::process::Spec;
+use crate::progress::Progress;
+use crate::supervisor::Supervisor;
+
+const VERSION: &str = "4.3.1";
+const POM: &str = include_str!("../../assets/kafka/pom.xml");
+const PROPERTIES: &str = include_str!("../../assets/kafka/server.properties");
+const LOG4J: &str = include_str!("../../assets/kafka/log4j2.yaml");
+/// 54 MB over a slow line.
+const INSTALL_WITHIN: Duration = Duration::from_mins(15);
+const FORMAT_WITHIN: Duration = Duration::from_mins(1);
+/// After a SIGKILL it checks its log segments first.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+
+pub async fn start(supervisor: &Supervisor, folders: &Folders, ports: &Ports, progress: Progress) -> Result<String> {
+    let java = find_program("java", &[]).context("java is not installed (package openjdk-17-jre-headless)")?;
+    let home = install(progress).await?;
+    let folder = folders.data.join("kafka");
+    private_folder(&folder)?;
+    let properties = folder.join("server.properties");
+    let data = folder.join("log");
+    let text = PROPERTIES
+        .replace("{port}", &ports.kafka.to_string())
+        .replace("{controller}", &ports.kafka_controller.to_string())
+        .replace("{data}", &data.to_string_lossy());
+    fs::write(&properties, text).context("writing Kafka's properties")?;
+    let log4j = folder.join("log4j2.yaml");
+    fs::write(&log4j, LOG4J).context("writing Kafka's log configuration")?;
+    let classes = format!("{}/*", home.display());
+    if !data.join("meta.properties").is_file() {
+        format_storage(&java, &classes, &log4j, &properties).await?;
+    }
+    let brokers = format!("127.0.0.1:{}", ports.kafka);
+    let mut args = heap_arguments();
+    let archive = archive(&home, &java);
+    args.extend(archive.args);
+    args.push(format!("-Dlog4j2.configurationFile={}", log4j.display()));
+    args.extend(["-cp".to_owned(), classes, "kafka.Kafka".to_owned(), properties.to_string_lossy().into_owned()]);
+    supervisor
+        .launch(Spec {
+            name: "kafka".to_owned(),
+            program: java,
+            args,
+            env: Vec::new(),
+            folder,
+            account: None,
+            ready: Ready::Kafka(brokers.clone()),
+            ready_within: READY_WITHIN,
+            retry_within: Duration::ZERO,
+            stop_signal: Signal::TERM,
+            stop_within: Duration::from_secs(40),
+            rank: 0,
+            leaves: archive.leaves,
+        })
+        .await?;
+    Ok(brokers)
+}
+
+/// The folder with Kafka's jars, filled by Maven on first use and shared by all checkouts of a user.
+pub async fn install(progress: Progress) -> Result<PathBuf> {
+    if let Some(home) = std::env::var_os("VELVET_KAFKA_HOME").map(PathBuf::from) {
+        let libs = home.join("libs");
+        return Ok(if libs.is_dir() { libs } else { home });
+    }
+    let cache = cache_dir()?;
+    let home = cache.join(format!("kafka-{VERSION}"));
+    let done = home.join("complete");
+    if done.is_file() {
+        return Ok(home);
+    }
+    let maven = find_program("mvn", &[]).context("Maven is not installed (package maven); it brings Kafka")?;
+    progress.line("fetching Kafka by Maven");
+    // Another stack may be doing the same; each fills a folder of its own and the first one stays.
+    let fresh = cache.join(format!("kafka-{VERSION}-{}", uuid::Uuid::new_v4().simple()));
+    fs::create_dir_all(&fresh).with_context(|| format!("making {}", fresh.display()))?;
+    fs::write(fresh.join("pom.xml"), POM).context("writing Kafka's pom")?;
+    let mut command = Command::new(maven);
+    command
+        .args(["--batch-mode", "--quiet", "-f"])
+        .arg(fresh.join("pom.xml"))
+        .arg("dependency:copy-dependencies")
+        .arg(format!("-DoutputDirectory={}", fresh.display()));
+    let copied = run(&mut command, None, INSTALL_WITHIN).await.context("fetching Kafka by Maven");
+    let kept = copied.and_then(|_| {
+        fs::write(fresh.join("complete"), "").context("marking Kafka as complete")?;
+        if fs::rename(&fresh, &home).is_err() && !done.is_file() {
+            bail!("{} is in the way; remove it", home.display());
+        }
+        Ok(home)
+    });
+    let _ = fs::remove_dir_all(&fresh);
+    kept
+}
+
+fn cache_dir() -> Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
+        Some(cache) => PathBuf::from(cache),
+        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
+    };
+    Ok(base.join("velvet"))
+}
+
+async fn format_storage(java: &Path, classes: &str, log4j: &Path, properties: &Path) -> Result<()> {
+    let cluster = URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
+    let mut command = Command::new(java);
+    command
+        .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
+        .args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", classes, "kafka.tools.StorageTool", "format"])
+        .args(["--ignore-formatted", "-t", &cluster, "-c"])
+        .arg(properties);
+    run(&mut command, None, FORMAT_WITHIN).await.context("formatting Kafka's storage").map(drop)
+}
+
+/// Kafka's own settings, with a heap for a small machine.
+fn heap_arguments() -> Vec<String> {
+    ["-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+/// Halves the start: classes come from an archive that the JVM writes when it first ends.
+struct Archive {
+    args: Vec<String>,
+    leaves: Option<(PathBuf, PathBuf)>,
+}
+
+fn archive(home: &Path, java: &Path) -> Archive {
+    // An archive belongs to one Java; its real path tells most of them apart, and a foreign one is only ignored.
+    let real = fs::canonicalize(java).unwrap_or_else(|_| java.to_owned());
+    let which = real.to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let archive = home.join(format!("classes{which}.jsa"));
+    if archive.is_file() {
+        let file = format!("-XX:SharedArchiveFile={}", archive.display());
+        return Archive { args: vec!["-Xshare:auto".to_owned(), "-Xlog:cds=off".to_owned(), file], leaves: None };
+    }
+    let written = archive.with_extension(uuid::Uuid::new_v4().simple().to_string());
+    let file = format!("-XX:ArchiveClassesAtExit={}", written.display());
+    Archive { args: vec![file, "-Xlog:cds=off".to_owned()], leaves: Some((written, archive)) }
+}

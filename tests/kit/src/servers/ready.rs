@@ -1,0 +1,77 @@
+//! How one sees that a process serves.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tokio::process::Command;
+
+use super::redis::open;
+use super::run;
+
+/// A single question; the caller repeats it.
+const QUESTION: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone)]
+pub enum Ready {
+    /// The address answers 200.
+    Http(String),
+    /// PING is answered, so the file has been loaded too.
+    Redis(u16),
+    /// The metadata name a broker.
+    Kafka(String),
+    /// `pg_isready` is content.
+    Postgres { pg_isready: PathBuf, port: u16 },
+    /// Running is enough.
+    Running,
+}
+
+impl Ready {
+    pub async fn check(&self) -> Result<()> {
+        match self {
+            Self::Http(url) => http(url).await,
+            Self::Redis(port) => {
+                let mut connection = open(*port).await?;
+                let _: String = redis::cmd("PING").query_async(&mut connection).await?;
+                Ok(())
+            }
+            Self::Kafka(brokers) => kafka(brokers.clone()).await,
+            Self::Postgres { pg_isready, port } => {
+                let mut command = Command::new(pg_isready);
+                command.args(["-q", "-h", "127.0.0.1", "-d", "postgres", "-p", &port.to_string()]);
+                run(&mut command, None, QUESTION).await.map(drop)
+            }
+            Self::Running => Ok(()),
+        }
+    }
+}
+
+async fn http(url: &str) -> Result<()> {
+    let client = reqwest::Client::builder().timeout(QUESTION).build().context("making an HTTP client")?;
+    let response = client.get(url).send().await.with_context(|| format!("asking {url}"))?;
+    let status = response.status();
+    if !status.is_success() {
+        let text = response.text().await.unwrap_or_default();
+        bail!("{url} answers {status}: {}", text.chars().take(300).collect::<String>());
+    }
+    Ok(())
+}
+
+async fn kafka(brokers: String) -> Result<()> {
+    tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &brokers)
+            .set("log_level", "0")
+            .create()
+            .context("making a Kafka client")?;
+        let metadata = consumer.fetch_metadata(None, QUESTION).context("asking Kafka for its metadata")?;
+        if metadata.brokers().is_empty() {
+            bail!("Kafka names no broker yet");
+        }
+        Ok(())
+    })
+    .await
+    .context("asking Kafka")?
+}

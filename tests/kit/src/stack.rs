@@ -1,0 +1,290 @@
+//! The whole, in order: servers, tables and topics, keys, writer and API, router, people.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::binaries::Binaries;
+use crate::config;
+use crate::control::Control;
+use crate::handle::Handle;
+use crate::info::{PostgresInfo, StackInfo};
+use crate::options::StackOptions;
+use crate::population;
+use crate::ports::Ports;
+use crate::process::{Process, Spec};
+use crate::progress::Progress;
+use crate::servers::ready::Ready;
+use crate::servers::redis::Redis;
+use crate::servers::{Folders, kafka, postgres, private_folder};
+use crate::supervisor::Supervisor;
+use crate::{pids, servers};
+
+/// Debug builds on two busy cores, and a projector that reads a whole log first.
+const OURS_READY_WITHIN: Duration = Duration::from_mins(2);
+/// Beyond the grace period that our processes give themselves to drain.
+const OURS_STOP_WITHIN: Duration = Duration::from_secs(40);
+
+/// A stack and its processes; dropping it kills them, [`Stack::stop`] lets them end well.
+#[derive(Debug)]
+pub struct Stack {
+    options: StackOptions,
+    folders: Folders,
+    ports: Ports,
+    progress: Progress,
+    supervisor: Arc<Supervisor>,
+    control: Mutex<Option<JoinHandle<()>>>,
+    _lock: File,
+}
+
+impl Stack {
+    /// Takes the state folder and the ports; starts nothing.
+    pub async fn new(options: StackOptions) -> Result<Self> {
+        let progress = Progress::new(options.quiet);
+        private_state(&options.state)?;
+        let lock = take_lock(&options.state)?;
+        let folders = Folders {
+            state: options.state.clone(),
+            data: options.state.join("data"),
+            logs: options.state.join("logs"),
+            pids: options.state.join("pids"),
+        };
+        for name in pids::reap(&folders.pids).await? {
+            progress.line(&format!("ended {name}, left over from a stack that was killed"));
+        }
+        if options.fresh {
+            clear(&folders.state)?;
+        }
+        for folder in [&folders.data, &folders.logs, &folders.pids] {
+            private_state(folder)?;
+        }
+        fs::write(folders.state.join("owner"), std::process::id().to_string()).context("noting who owns the stack")?;
+        let ports = Ports::choose(&options, |name| std::env::var(name).ok())?;
+        ports.check(&options)?;
+        let supervisor = Arc::new(Supervisor::new(folders.logs.clone(), folders.pids.clone()));
+        Ok(Self { options, folders, ports, progress, supervisor, control: Mutex::default(), _lock: lock })
+    }
+
+    /// Starts everything. After an error [`Stack::stop`] ends what did start.
+    pub async fn start(&self) -> Result<Handle> {
+        let (mut info, redis) = self.start_servers().await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("opening the control port")?;
+        info.control = listener.local_addr().context("reading the control port")?.to_string();
+        let control =
+            Arc::new(Control { token: info.control_token.clone(), supervisor: self.supervisor.clone(), redis });
+        let task = tokio::spawn(control.serve(listener));
+        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        if !self.options.servers_only {
+            self.start_ours(&info).await?;
+        }
+        info.write()?;
+        Ok(Handle { info })
+    }
+
+    /// Ends everything that this stack started, the router first and the servers last.
+    pub async fn stop(&self) -> Result<()> {
+        // From here on nobody is told that there is a stack.
+        let _ = fs::remove_file(StackInfo::path(&self.folders.state));
+        if let Some(task) = self.control.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+        self.supervisor.stop_all().await
+    }
+
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    async fn start_servers(&self) -> Result<(StackInfo, Option<Redis>)> {
+        let (brokers, (redis_urls, redis), postgres) =
+            tokio::try_join!(self.start_kafka(), self.start_redis(), self.start_postgres())?;
+        Ok((self.describe(brokers, redis_urls, postgres), redis))
+    }
+
+    async fn start_kafka(&self) -> Result<String> {
+        if let Some(brokers) = &self.options.external.kafka {
+            return Ok(brokers.clone());
+        }
+        let brokers = kafka::start(&self.supervisor, &self.folders, &self.ports, self.progress).await?;
+        self.progress.line(&format!("Kafka on {brokers}"));
+        Ok(brokers)
+    }
+
+    async fn start_redis(&self) -> Result<(Vec<String>, Option<Redis>)> {
+        if let Some(urls) = &self.options.external.redis {
+            return Ok((urls.clone(), None));
+        }
+        let redis = Redis::start(&self.supervisor, &self.folders, &self.ports, &self.options).await?;
+        self.progress.line(&format!("Redis on {}", join(&self.ports.redis)));
+        Ok((redis.urls(), Some(redis)))
+    }
+
+    async fn start_postgres(&self) -> Result<Vec<PostgresInfo>> {
+        if let Some((url, replica_url)) = &self.options.external.postgres {
+            return Ok(vec![PostgresInfo { url: url.clone(), replica_url: replica_url.clone() }]);
+        }
+        let servers = postgres::start(&self.supervisor, &self.folders, &self.ports, &self.options).await?;
+        self.progress.line(&format!(
+            "PostgreSQL on {}, replica on {}",
+            join(&self.ports.postgres),
+            join(&self.ports.replicas)
+        ));
+        Ok(servers)
+    }
+
+    fn describe(&self, kafka_brokers: String, redis_urls: Vec<String>, postgres: Vec<PostgresInfo>) -> StackInfo {
+        let router = format!("127.0.0.1:{}", self.ports.router);
+        StackInfo {
+            pid: std::process::id(),
+            root: self.options.root.clone(),
+            state: self.folders.state.clone(),
+            config: self.folders.state.join("velvet.toml"),
+            router_url: format!("http://{router}"),
+            graphql_url: format!("http://{router}/graphql"),
+            ws_url: format!("ws://{router}/ws"),
+            api_url: format!("http://127.0.0.1:{}", self.ports.api),
+            writer_url: format!("http://127.0.0.1:{}", self.ports.writer),
+            kafka_brokers,
+            redis_urls,
+            postgres,
+            servers_only: self.options.servers_only,
+            control: String::new(),
+            control_token: uuid::Uuid::new_v4().simple().to_string(),
+        }
+    }
+
+    async fn start_ours(&self, info: &StackInfo) -> Result<()> {
+        let root = &self.options.root;
+        let binaries = Binaries::find(root, self.options.profile)?;
+        let keys = self.folders.state.join("keys");
+        private_folder(&keys)?;
+        config::write(info, &keys)?;
+        let config = path_text(&info.config);
+        let migrate = ["--config", &config, "migrate"];
+        let topics = ["topics", "--config", &config];
+        let (.., composed) = tokio::try_join!(
+            binaries.run("velvet-writer", &migrate, root),
+            binaries.run("velvet", &topics, root),
+            make_keys(&binaries, &keys, root),
+            binaries.compose(root, &self.folders.state),
+        )?;
+        self.progress.line("tables, topics, keys and the supergraph are in place");
+        let writer = Ours::new("writer", binaries.path("velvet-writer"), &["--config", &config, "run"]);
+        let api = Ours::new("api", binaries.path("velvet"), &["--config", &config]);
+        tokio::try_join!(
+            self.launch(writer, format!("{}/ready", info.writer_url), 1),
+            self.launch(api, format!("{}/ready", info.api_url), 2),
+        )?;
+        self.progress.line(&format!("writer on {}, API on {}", info.writer_url, info.api_url));
+        let yaml = path_text(&root.join("router/router.yaml"));
+        let args = ["--config", &yaml, "--supergraph", &path_text(&composed)];
+        let mut router = Ours::new("router", binaries.path("velvet-router"), &args);
+        router.env = config::router_env(info);
+        self.launch(router, format!("{}/health", info.router_url), 3).await?;
+        self.progress.line(&format!("router on {}", info.router_url));
+        population::load(&binaries, info, self.options.people, self.progress).await
+    }
+
+    async fn launch(&self, ours: Ours, ready: String, rank: u8) -> Result<Arc<Process>> {
+        let spec = Spec {
+            name: ours.name.to_owned(),
+            program: ours.program,
+            args: ours.args,
+            env: ours.env,
+            folder: self.options.root.clone(),
+            account: None,
+            ready: Ready::Http(ready),
+            ready_within: OURS_READY_WITHIN,
+            retry_within: Duration::ZERO,
+            stop_signal: Signal::TERM,
+            stop_within: OURS_STOP_WITHIN,
+            rank,
+            leaves: None,
+        };
+        self.supervisor.launch(spec).await
+    }
+}
+
+/// One of our own processes, before it is known when it is ready.
+struct Ours {
+    name: &'static str,
+    program: PathBuf,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+}
+
+impl Ours {
+    fn new(name: &'static str, program: PathBuf, args: &[&str]) -> Self {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Self { name, program, args, env: Vec::new() }
+    }
+}
+
+async fn make_keys(binaries: &Binaries, keys: &Path, root: &Path) -> Result<()> {
+    let present = fs::read_dir(keys).context("reading the keys' folder")?.next().is_some();
+    if !present {
+        binaries.run("velvet", &["keys", "--out", &path_text(keys)], root).await?;
+    }
+    Ok(())
+}
+
+/// Closed to others' reading, but passable, as PostgreSQL's account must get to its folder below.
+fn private_state(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    private_folder(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o711))
+        .with_context(|| format!("opening {} for passing", path.display()))
+}
+
+/// Who holds the file owns the state folder; the kernel lets go of it however the owner ends.
+fn take_lock(state: &Path) -> Result<File> {
+    let path = state.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    file.try_lock().with_context(|| {
+        format!("another stack uses {}: end it (dev/down), or set VELVET_STATE_DIR to another folder", state.display())
+    })?;
+    Ok(file)
+}
+
+/// Whether somebody owns the state folder.
+pub fn is_owned(state: &Path) -> bool {
+    let file = File::options().write(true).open(state.join("lock"));
+    file.is_ok_and(|file| file.try_lock().is_err())
+}
+
+/// Removes what an earlier stack has left in its folder, but for the lock.
+fn clear(state: &Path) -> Result<()> {
+    let known = ["data", "logs", "pids", "keys", "schema", "postgres"].map(|name| state.join(name));
+    for folder in known.into_iter().chain([servers::postgres::outside(state)]) {
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+        }
+    }
+    for file in ["stack.json", population::MARK, "postgres-password"] {
+        let _ = fs::remove_file(state.join(file));
+    }
+    Ok(())
+}
+
+fn join(ports: &[u16]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
