@@ -204,6 +204,7 @@ fn accounts() -> Accounts {
 fn matching(world: &Arc<World>) -> Matching {
     Schema::build(MatchingQuery, MatchingMutation, MatchingSubscription)
         .enable_federation()
+        .enable_subscription_in_federation()
         .data(Arc::clone(world))
         .finish()
 }

@@ -68,6 +68,8 @@ pub struct Effects {
     pub decided: Vec<Decided>,
     /// The answer to whoever appended the fact.
     pub outcome: Option<Value>,
+    /// What whoever waits by a token is told, once the views and decided events of the batch stand.
+    pub(crate) told: Vec<Call>,
 }
 
 /// An event that is now true.
@@ -125,7 +127,7 @@ impl Effects {
     /// Tells the API that waits for a command or an acknowledgement by `token`.
     pub fn tell(&mut self, domain: &str, token: Uuid, outcome: &impl Serialize) -> &mut Self {
         let outcome = serde_json::to_string(outcome).unwrap_or_default();
-        self.views.push(crate::command::tell(domain, token, outcome));
+        self.told.push(crate::command::tell(domain, token, outcome));
         self
     }
 }

@@ -1,0 +1,18 @@
+//! People who use the graph as a stranger would: through the router, with nothing but its schema.
+//!
+//! The tests under `tests/` mirror the graph, one file per theme; each reads as a sequence of facts.
+
+#![expect(clippy::disallowed_methods, reason = "tests make people up as they go")]
+
+pub mod database;
+pub mod live;
+pub mod person;
+pub mod redis;
+
+pub use live::Stream;
+pub use person::{Person, conversation_of, meet};
+
+use std::time::Duration;
+
+/// Longer than anything takes that works, even beside a build.
+pub const SOON: Duration = Duration::from_secs(20);

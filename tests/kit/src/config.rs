@@ -99,6 +99,8 @@ pub fn router_env(info: &StackInfo) -> Vec<(String, String)> {
     let playground = info.root.join("router/playground/dist");
     let mut env = vec![
         ("VELVET_ROUTER_LISTEN".to_owned(), without_scheme(&info.router_url)),
+        ("VELVET_ROUTER_HEALTH_LISTEN".to_owned(), without_scheme(&info.router_health_url)),
+        ("VELVET_ROUTER_METRICS_LISTEN".to_owned(), without_scheme(&info.router_metrics_url)),
         ("VELVET_API_URL".to_owned(), info.api_url.clone()),
         ("APOLLO_TELEMETRY_DISABLED".to_owned(), "true".to_owned()),
     ];

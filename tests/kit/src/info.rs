@@ -22,6 +22,9 @@ pub struct StackInfo {
     pub router_url: String,
     pub graphql_url: String,
     pub ws_url: String,
+    /// `/health` of the router, which has ports of its own for this and for `/metrics`.
+    pub router_health_url: String,
+    pub router_metrics_url: String,
     pub api_url: String,
     pub writer_url: String,
     pub kafka_brokers: String,

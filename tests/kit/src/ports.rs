@@ -18,6 +18,8 @@ pub enum PortChoice {
 #[derive(Debug, Clone)]
 pub struct Ports {
     pub router: u16,
+    pub router_health: u16,
+    pub router_metrics: u16,
     pub api: u16,
     pub writer: u16,
     pub kafka: u16,
@@ -64,6 +66,8 @@ impl Ports {
         let replica = port("VELVET_POSTGRES_REPLICA_PORT", postgres.saturating_add(1))?;
         Ok(Self {
             router: port("VELVET_ROUTER_PORT", 4_000)?,
+            router_health: port("VELVET_ROUTER_HEALTH_PORT", 4_001)?,
+            router_metrics: port("VELVET_ROUTER_METRICS_PORT", 4_002)?,
             api: port("VELVET_API_PORT", 4_100)?,
             writer: port("VELVET_WRITER_PORT", 4_200)?,
             kafka: port("VELVET_KAFKA_PORT", 19_092)?,
@@ -90,6 +94,8 @@ impl Ports {
             postgres: row(options.primaries)?,
             replicas: row(options.primaries)?,
             router: row(1)?[0],
+            router_health: row(1)?[0],
+            router_metrics: row(1)?[0],
             api: row(1)?[0],
             writer: row(1)?[0],
             kafka: row(1)?[0],
@@ -114,6 +120,8 @@ impl Ports {
         let mut needed = Vec::new();
         if !options.servers_only {
             needed.push((self.router, "the router", "VELVET_ROUTER_PORT"));
+            needed.push((self.router_health, "the router's health", "VELVET_ROUTER_HEALTH_PORT"));
+            needed.push((self.router_metrics, "the router's metrics", "VELVET_ROUTER_METRICS_PORT"));
             needed.push((self.api, "the API", "VELVET_API_PORT"));
             needed.push((self.writer, "the writer", "VELVET_WRITER_PORT"));
         }

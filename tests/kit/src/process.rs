@@ -97,13 +97,6 @@ impl Process {
             .stdout(output.try_clone().context("sharing a log file")?)
             .stderr(output)
             .process_group(0);
-        for (name, _) in std::env::vars_os() {
-            // Ours are for the stack; only settings of the configuration file (`__`) are for the processes.
-            let text = name.to_string_lossy();
-            if text.starts_with("VELVET_") && !text.contains("__") {
-                command.env_remove(&name);
-            }
-        }
         command.envs(self.spec.env.iter().map(|(name, value)| (name, value)));
         if let Some(account) = self.spec.account {
             command.uid(account.uid).gid(account.gid);

@@ -61,6 +61,7 @@ impl Stack {
         if options.fresh {
             clear(&folders.state)?;
         }
+        keep_last_logs(&folders.logs);
         for folder in [&folders.data, &folders.logs, &folders.pids] {
             private_state(folder)?;
         }
@@ -152,6 +153,8 @@ impl Stack {
             router_url: format!("http://{router}"),
             graphql_url: format!("http://{router}/graphql"),
             ws_url: format!("ws://{router}/ws"),
+            router_health_url: format!("http://127.0.0.1:{}", self.ports.router_health),
+            router_metrics_url: format!("http://127.0.0.1:{}", self.ports.router_metrics),
             api_url: format!("http://127.0.0.1:{}", self.ports.api),
             writer_url: format!("http://127.0.0.1:{}", self.ports.writer),
             kafka_brokers,
@@ -190,7 +193,7 @@ impl Stack {
         let args = ["--config", &yaml, "--supergraph", &path_text(&composed)];
         let mut router = Ours::new("router", binaries.path("velvet-router"), &args);
         router.env = config::router_env(info);
-        self.launch(router, format!("{}/health", info.router_url), 3).await?;
+        self.launch(router, format!("{}/health", info.router_health_url), 3).await?;
         self.progress.line(&format!("router on {}", info.router_url));
         population::load(&binaries, info, self.options.people, self.progress).await
     }
@@ -244,6 +247,14 @@ fn private_state(path: &Path) -> Result<()> {
     private_folder(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o711))
         .with_context(|| format!("opening {} for passing", path.display()))
+}
+
+/// Logs of the run before stay readable; those before that go, so that they never fill the disk.
+fn keep_last_logs(logs: &Path) {
+    let last = logs.with_extension("last");
+    // Both may be absent.
+    let _ = fs::remove_dir_all(&last);
+    let _ = fs::rename(logs, &last);
 }
 
 /// Who holds the file owns the state folder; the kernel lets go of it however the owner ends.

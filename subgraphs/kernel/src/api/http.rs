@@ -109,6 +109,24 @@ where
     }
 }
 
+/// Where a request comes from, as far as it is known: what limits per address count by.
+///
+/// It is the last hop of `x-forwarded-for`, which the router adds; what a client wrote there itself
+/// stands before it and is not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAddress(pub Option<String>);
+
+/// No address in text is longer.
+const ADDRESS_LENGTH_MAX: usize = 64;
+
+impl ClientAddress {
+    fn of(headers: &HeaderMap) -> Self {
+        let hops = headers.get_all("x-forwarded-for").iter().next_back().and_then(|value| value.to_str().ok());
+        let last = hops.and_then(|hops| hops.rsplit(',').next()).map(str::trim);
+        Self(last.filter(|hop| !hop.is_empty() && hop.len() <= ADDRESS_LENGTH_MAX).map(str::to_owned))
+    }
+}
+
 struct Endpoint<Q, M, S> {
     name: &'static str,
     executor: Streams<Decorated<Q, M, S>>,
@@ -149,7 +167,7 @@ where
     let span = tracing::info_span!("subgraph.request", subgraph = endpoint.name);
     telemetry::follow(&span, text("traceparent"));
     let started = std::time::Instant::now();
-    let work = endpoint.executor.execute(request.into_inner().data(caller)).instrument(span);
+    let work = endpoint.executor.execute(request.into_inner().data(caller).data(ClientAddress::of(&headers))).instrument(span);
     let response = tokio::time::timeout(REQUEST_TIMEOUT, work).await.unwrap_or_else(|_| refused(Fault::unavailable()));
     metrics::histogram!("velvet_request_seconds", "subgraph" => endpoint.name).record(started.elapsed().as_secs_f64());
     if response.is_err() {
@@ -176,6 +194,7 @@ where
 {
     let from_header =
         headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let address = ClientAddress::of(&headers);
     let size_max = endpoint.serve.config.api.body_size_max_bytes;
     upgrade
         .protocols(async_graphql::http::ALL_WEBSOCKET_PROTOCOLS)
@@ -187,7 +206,7 @@ where
             let executor = endpoint.executor.clone();
             GraphQLWebSocket::new(socket, executor, protocol)
                 .keepalive_timeout(KEEPALIVE_TIMEOUT)
-                .on_connection_init(move |payload| session(endpoint, from_header, payload))
+                .on_connection_init(move |payload| session(endpoint, from_header, address, payload))
                 .serve()
         })
 }
@@ -196,6 +215,7 @@ where
 async fn session<Q, M, S>(
     endpoint: Endpoint<Q, M, S>,
     from_header: Option<String>,
+    address: ClientAddress,
     payload: serde_json::Value,
 ) -> async_graphql::Result<Data> {
     let from_payload = ["authorization", "Authorization"]
@@ -207,6 +227,7 @@ async fn session<Q, M, S>(
     }
     let mut data = Data::default();
     data.insert(caller);
+    data.insert(address);
     Ok(data)
 }
 

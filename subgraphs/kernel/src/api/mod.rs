@@ -2,7 +2,7 @@
 
 mod http;
 
-pub use http::{Api, Decorate, Subgraph, health_routes};
+pub use http::{Api, ClientAddress, Decorate, Subgraph, health_routes};
 
 use crate::{
     command::Intake,

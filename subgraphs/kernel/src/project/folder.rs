@@ -2,7 +2,8 @@
 //!
 //! A batch costs three round trips to Redis and one append to Kafka, however many facts it has:
 //! read the states; write effects and append decided events, side by side; write the states; then
-//! announce how far the fold has come. A crash anywhere folds again from the old states and repeats
+//! announce how far the fold has come. Whoever waits by a token is told before the states are
+//! written: after the effects, so that they read what they are told of, and no crash skips it. A crash anywhere folds again from the old states and repeats
 //! the same effects, which change nothing a second time.
 
 use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, state, until_done, watermark};
@@ -82,6 +83,9 @@ impl<F: Fold> Folder<F> {
         let (views, appended) = tokio::join!(store.run(&work.calls), append.instrument(span));
         views?;
         appended?;
+        if !work.told.is_empty() {
+            store.run(&work.told).await?;
+        }
         state::commit(store, self.domain, &entities).await?;
         watermark::advance(store, self.domain, &batch.events).await?;
         metrics::counter!("velvet_project_facts_total", "domain" => self.domain).increment(batch.events.len() as u64);
@@ -116,6 +120,7 @@ impl<F: Fold> Folder<F> {
 struct Work {
     calls: Vec<Call>,
     decided: Vec<NewEvent>,
+    told: Vec<Call>,
 }
 
 impl Work {
@@ -125,6 +130,7 @@ impl Work {
             call.from_source(&source, event.version.0 + index as u64);
             self.calls.push(call);
         }
+        self.told.extend(effects.told);
         for (index, decided) in effects.decided.into_iter().enumerate() {
             let place = [event.partition.to_string(), event.offset.to_string(), index.to_string()];
             let id = derived_id(&["decided", domain, &place[0], &place[1], &place[2]]);

@@ -30,10 +30,17 @@ pub enum Signal {
 /// All channels that this process listens to.
 pub struct Hub {
     connection: Connection,
-    channels: Mutex<HashMap<String, broadcast::Sender<Signal>>>,
+    channels: Mutex<HashMap<String, Channel>>,
     turns: Vec<tokio::sync::Mutex<()>>,
     hasher: std::hash::RandomState,
     closing: mpsc::Sender<String>,
+}
+
+/// One channel of Redis.
+struct Channel {
+    sender: broadcast::Sender<Signal>,
+    /// Whether Redis has confirmed the subscription; a second confirmation means that it was lost meanwhile.
+    confirmed: bool,
 }
 
 /// One listener to one channel.
@@ -80,12 +87,12 @@ impl Hub {
     /// Listens to a channel from the moment this returns.
     pub async fn listen(&self, channel: &str) -> Result<Listener, Error> {
         let _turn = self.turn_of(channel).lock().await;
-        let known = self.channels.lock().get(channel).map(broadcast::Sender::subscribe);
+        let known = self.channels.lock().get(channel).map(|channel| channel.sender.subscribe());
         let signals = if let Some(signals) = known {
             signals
         } else {
             let (sender, signals) = broadcast::channel(LISTENER_QUEUE);
-            self.channels.lock().insert(channel.to_owned(), sender);
+            self.channels.lock().insert(channel.to_owned(), Channel { sender, confirmed: false });
             if let Err(error) = self.send("SSUBSCRIBE", channel).await {
                 self.channels.lock().remove(channel);
                 return Err(error);
@@ -112,15 +119,24 @@ impl Hub {
     }
 
     fn signal(&self, channel: &str, signal: Signal) {
-        if let Some(sender) = self.channels.lock().get(channel) {
+        if let Some(channel) = self.channels.lock().get(channel) {
             // Nobody may be listening any more; then nobody misses it.
-            drop(sender.send(signal));
+            drop(channel.sender.send(signal));
+        }
+    }
+
+    /// A subscription that came back may have missed something before it did.
+    fn confirm(&self, channel: &str) {
+        if let Some(channel) = self.channels.lock().get_mut(channel)
+            && std::mem::replace(&mut channel.confirmed, true)
+        {
+            drop(channel.sender.send(Signal::Gap));
         }
     }
 
     fn signal_all(&self) {
-        for sender in self.channels.lock().values() {
-            drop(sender.send(Signal::Gap));
+        for channel in self.channels.lock().values() {
+            drop(channel.sender.send(Signal::Gap));
         }
     }
 }
@@ -133,10 +149,9 @@ async fn dispatch(hub: Arc<Hub>, mut pushes: mpsc::UnboundedReceiver<PushInfo>) 
                     hub.signal(channel, Signal::Message(Bytes::copy_from_slice(payload)));
                 }
             }
-            // A subscription that came back may have missed something before it did.
             (PushKind::SSubscribe, [Value::BulkString(channel), ..]) => {
                 if let Ok(channel) = std::str::from_utf8(channel) {
-                    hub.signal(channel, Signal::Gap);
+                    hub.confirm(channel);
                 }
             }
             (PushKind::Disconnection, _) => hub.signal_all(),
@@ -156,7 +171,7 @@ async fn close_one(hub: &Hub, channel: String) {
     let _turn = hub.turn_of(&channel).lock().await;
     let idle = {
         let mut channels = hub.channels.lock();
-        let idle = channels.get(&channel).is_some_and(|sender| sender.receiver_count() == 0);
+        let idle = channels.get(&channel).is_some_and(|channel| channel.sender.receiver_count() == 0);
         if idle {
             channels.remove(&channel);
         }

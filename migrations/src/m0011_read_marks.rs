@@ -1,0 +1,24 @@
+//! How far each member has read. By conversation.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(UP).await.map(drop)
+    }
+}
+
+const UP: &str = r"
+CREATE TABLE read_marks (
+    conversation_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    position bigint NOT NULL,
+    read_at timestamptz NOT NULL,
+    version bigint NOT NULL,
+    PRIMARY KEY (conversation_id, user_id)
+);
+";
