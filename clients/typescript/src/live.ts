@@ -85,9 +85,11 @@ export class Live {
       },
     });
     this.#source = {
-      ready: () => this.#recovery?.done.catch(() => undefined) ?? Promise.resolve(),
+      ready: async () => this.#recovery?.done.catch(() => undefined),
       recover: (fault) => this.#recover(fault),
-      attempt: (payload, sink) => this.#client.subscribe(payload, sink),
+      attempt: (payload, sink) => this.#client.subscribe(payload, sink as Parameters<Client["subscribe"]>[1]),
+      begun: (stream) => void this.#streams.add(stream),
+      ended: (stream) => void this.#streams.delete(stream),
     };
     this.#unlisten = [
       this.#session.on("renewed", () => void this.#showToken()),
@@ -103,12 +105,7 @@ export class Live {
 
   /** Begins a stream for an operation in text form. */
   open<T = unknown>(request: LiveRequest, options: StreamOptions = {}): LiveStream<T> {
-    const stream = new LiveStream<T>(this.#source, request, {
-      ...options,
-    });
-    this.#streams.add(stream as LiveStream<unknown>);
-    stream.ended.then(() => this.#streams.delete(stream as LiveStream<unknown>));
-    return stream;
+    return new LiveStream<T>(this.#source, request, options);
   }
 
   /** Ends all streams and closes the socket. */
@@ -189,8 +186,8 @@ export class Live {
     const verdict = isCloseEvent(fault) ? verdictOn(fault.code) : hasCode(fault, "UNAUTHENTICATED") ? "renew" : "reconnect";
     if (verdict === "fatal") throw refusal(fault);
     if (verdict === "renew") {
-      const retry = await this.#renew(fault);
-      if (retry) return;
+      const renewed = await this.#renew(fault);
+      if (renewed) return;
     }
     await pause(this.#retryDelayMs(this.#retries++));
   }

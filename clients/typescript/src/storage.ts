@@ -43,13 +43,15 @@ export async function writeTokens(storage: SessionStorage, tokens: Tokens | null
 
 /** How long before its expiry an access token is replaced, at most: what a slow request may take. */
 const RENEWAL_MARGIN_MS = 60_000;
+/** However wrong the clocks are, tokens are not renewed faster than about this. */
+const LIFETIME_MIN_MS = 1_000;
 
 /** What the server gave, on this device's clock. The lifetime is the token's own, so a wrong clock here does no harm. */
 export function receivedTokens(
   session: { accessToken: string; accessTokenExpiresAt: string; refreshToken: string },
   now: number,
 ): Tokens {
-  const lifetime = lifetimeMs(session.accessToken) ?? Math.max(0, Date.parse(session.accessTokenExpiresAt) - now);
+  const lifetime = Math.max(LIFETIME_MIN_MS, lifetimeMs(session.accessToken) ?? Date.parse(session.accessTokenExpiresAt) - now);
   const { accessToken, refreshToken } = session;
   const expiresAt = now + lifetime;
   return { accessToken, refreshToken, expiresAt, renewAt: expiresAt - Math.min(RENEWAL_MARGIN_MS, lifetime / 3) };

@@ -47,6 +47,8 @@ export interface Source {
   recover(fault: unknown): Promise<void>;
   /** Subscribes once. Returns what unsubscribes. */
   attempt(payload: LiveRequest & { extensions: Record<string, unknown> }, sink: Sink): () => void;
+  begun(stream: LiveStream<unknown>): void;
+  ended(stream: LiveStream<unknown>): void;
 }
 
 export interface Sink {
@@ -63,7 +65,7 @@ interface Response {
 
 type End = { kind: "complete" } | { kind: "full" } | { kind: "fault"; fault: unknown };
 
-/** Between two sockets at most this many refusals of the token are taken for bad timing. */
+/** So many refusals of the token in a row are taken for bad timing. */
 const REFUSALS_MAX = 2;
 const BUFFER_MAX = 1_000;
 
@@ -102,6 +104,7 @@ export class LiveStream<T> implements AsyncIterableIterator<LiveEvent<T>> {
     });
     // Whoever does not wait for it hears of a failure from `next`.
     this.started.catch(() => undefined);
+    source.begun(this as LiveStream<unknown>);
     options.signal?.addEventListener("abort", this.#abort, { once: true });
     if (options.signal?.aborted) this.#abort();
     void this.#run();
@@ -144,6 +147,7 @@ export class LiveStream<T> implements AsyncIterableIterator<LiveEvent<T>> {
   end(failure?: { error: unknown }): void {
     if (this.#over) return;
     this.#over = true;
+    this.#source.ended(this as LiveStream<unknown>);
     this.#failure = failure ?? null;
     this.#options.signal?.removeEventListener("abort", this.#abort);
     this.#cancel?.();

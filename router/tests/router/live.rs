@@ -1,24 +1,44 @@
-//! One subgraph's stream: forwarded, projected.
+//! One subgraph's stream: forwarded as it comes, or cut to what was asked.
 
 use serde_json::json;
 
-use crate::process::{eventually, start};
-
-/// Waits until the subgraph has that many running subscriptions of ours: events before would not be for us.
-pub async fn subscribed(stack: &crate::process::Stack, count: usize) {
-    eventually("subscribed at the subgraph", async || stack.world().subscribes.lock().unwrap().len() >= count).await;
-}
+use crate::process::start;
 
 #[tokio::test]
 async fn an_event_is_forwarded_as_the_subgraph_sent_it() {
     let stack = start("{}").await;
     let mut alice = stack.viewer("alice").await;
-    alice
-        .subscribe_with("s", json!({ "query": "subscription($p: String!) { texts(prefix: $p) }", "variables": { "p": "> " } }))
-        .await;
-    subscribed(&stack, 1).await;
+    let query = "subscription($p: String!) { texts(prefix: $p) }";
+    alice.subscribe_with("s", json!({ "query": query, "variables": { "p": "> " } })).await;
+    stack.streaming(1).await;
     stack.world().post("one", "ann");
     stack.world().post("two", "bob");
     assert_eq!(alice.event("s").await, json!({ "data": { "texts": "> one" }, "extensions": { "cursor": "1" } }));
     assert_eq!(alice.event("s").await, json!({ "data": { "texts": "> two" }, "extensions": { "cursor": "2" } }));
+
+    // The way Apollo Client and urql ask: type names at the end of each selection.
+    let query = "subscription { posts { ... on Posted { post { id text __typename } __typename } \
+                 ... on Reset { reason __typename } __typename } }";
+    alice.subscribe("t", query).await;
+    stack.streaming(2).await;
+    alice.send(&json!({ "id": "s", "type": "complete" })).await;
+    stack.world().post("three", "ann");
+    let event = alice.event("t").await;
+    assert_eq!(event["data"]["posts"]["post"], json!({ "id": "2", "text": "three", "__typename": "Post" }));
+    assert_eq!(stack.router.metric("velvet_router_events_forwarded_total").await, 3.0);
+}
+
+#[tokio::test]
+async fn an_event_that_says_more_than_was_asked_is_cut() {
+    let stack = start("{}").await;
+    let mut alice = stack.viewer("alice").await;
+    let query = "subscription($no: Boolean!) { news: posts { ...New ... on Reset { why: reason } } } \
+                 fragment New on Posted { post { body: text } post { id @skip(if: $no) } }";
+    alice.subscribe_with("s", json!({ "query": query, "variables": { "no": true } })).await;
+    stack.streaming(1).await;
+    stack.world().post("one", "ann");
+    stack.world().post("reset", "too old");
+    assert_eq!(alice.event("s").await["data"], json!({ "news": { "post": { "body": "one" } } }));
+    assert_eq!(alice.event("s").await["data"], json!({ "news": { "why": "too old" } }));
+    assert_eq!(stack.router.metric("velvet_router_events_projected_total").await, 2.0);
 }

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_yaml::Value;
@@ -53,6 +54,17 @@ impl Stack {
         Client::ready(self.router.port, Some(&token)).await
     }
 
+    /// Another process in the place of the first.
+    pub async fn restart_router(&mut self, overrides: &str) {
+        self.router = Router::start(&self.api, overrides).await;
+    }
+
+    /// Waits until that many streams run at the subgraph, counted from its start: only from then on are events for them.
+    pub async fn streaming(&self, count: usize) {
+        let world = self.world();
+        eventually("streaming at the subgraph", async || world.positioned.load(Ordering::SeqCst) >= count).await;
+    }
+
     /// An acknowledged socket of nobody.
     pub async fn anon(&self) -> Client {
         Client::ready(self.router.port, None).await
@@ -95,6 +107,14 @@ impl Router {
 
     pub fn graphql_url(&self) -> String {
         format!("http://127.0.0.1:{}/graphql", self.port)
+    }
+
+    /// A number that the router shows to Prometheus.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let url = format!("http://127.0.0.1:{}/metrics", self.metrics_port);
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(f64::NAN)
     }
 
     /// Asks the process to end, as an orchestrator would.

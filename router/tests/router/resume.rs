@@ -1,1 +1,89 @@
+//! The subgraph goes and comes back; the client sees a pause.
 
+use serde_json::json;
+
+use crate::process::{eventually, start};
+
+/// One socket upstream, so that the order of what comes is one.
+const ONE_UPSTREAM: &str = "plugins: {velvet.subscriptions: {upstream: {sockets_per_subgraph: 1, backoff_max_ms: 200}}}";
+
+#[tokio::test]
+async fn a_subgraph_that_comes_back_has_lost_nothing_and_doubles_nothing() {
+    let mut stack = start(ONE_UPSTREAM).await;
+    let mut alice = stack.viewer("alice").await;
+    alice.subscribe("plain", "subscription { texts }").await;
+    alice.subscribe("joined", "subscription { posts { ... on Posted { post { text author { name } } } } }").await;
+    stack.streaming(2).await;
+    let mut next = [0, 0];
+    for round in 0..5 {
+        for number in 0..40 {
+            stack.world().post(format!("{}", round * 60 + number), "ann");
+        }
+        // In the middle of what is under way.
+        while next[0] < round * 60 + 10 {
+            read_one(&mut alice, &mut next).await;
+        }
+        stack.api.kill().await;
+        for number in 40..60 {
+            stack.world().post(format!("{}", round * 60 + number), "ann");
+        }
+        stack.api.restart().await;
+        while next != [(round + 1) * 60; 2] {
+            read_one(&mut alice, &mut next).await;
+        }
+    }
+    assert!(stack.router.metric("velvet_router_upstream_reconnects_total").await >= 5.0);
+}
+
+async fn read_one(alice: &mut crate::client::Client, next: &mut [u32; 2]) {
+    let message = alice.message().await;
+    assert_eq!(message["type"], "next", "{message}");
+    let data = &message["payload"]["data"];
+    let (stream, text) = match message["id"].as_str() {
+        Some("plain") => (0, &data["texts"]),
+        // While the subgraph is away an event comes without what the other has to say, but it comes.
+        _ => (1, &message["payload"]["data"]["posts"]["post"]["text"]),
+    };
+    if stream == 1 && data.is_null() {
+        assert_eq!(message["payload"]["errors"][0]["extensions"]["code"], "UNAVAILABLE", "{message}");
+    } else {
+        assert_eq!(text, &json!(next[stream].to_string()), "{message}");
+    }
+    assert_eq!(message["payload"]["extensions"]["cursor"], (next[stream] + 1).to_string());
+    next[stream] += 1;
+}
+
+#[tokio::test]
+async fn a_stream_that_has_heard_nothing_yet_comes_back_to_where_it_began() {
+    let mut stack = start(ONE_UPSTREAM).await;
+    stack.world().post("before", "ann");
+    let mut alice = stack.viewer("alice").await;
+    alice.subscribe("quiet", "subscription { silence }").await;
+    stack.streaming(1).await;
+    alice.subscribe("loud", "subscription { texts }").await;
+    stack.streaming(2).await;
+    stack.world().post("one", "ann");
+    // What came before it on the same socket has come too.
+    assert_eq!(alice.event("loud").await["data"]["texts"], "one");
+    stack.api.kill().await;
+    stack.world().post("two", "ann");
+    stack.api.restart().await;
+    assert_eq!(alice.event("loud").await["data"]["texts"], "two");
+    eventually("both are back", async || stack.world().subscribes.lock().unwrap().len() >= 4).await;
+    let subscribes = stack.world().subscribes.lock().unwrap();
+    let quiet = subscribes.iter().skip(2).find(|payload| payload["query"].as_str().unwrap().contains("silence")).unwrap();
+    assert_eq!(quiet["extensions"]["after"], "1");
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_with_its_cursor_gets_what_it_missed() {
+    let stack = start("{}").await;
+    for text in ["one", "two", "three"] {
+        stack.world().post(text, "ann");
+    }
+    let mut alice = stack.viewer("alice").await;
+    let payload = json!({ "query": "subscription { texts }", "extensions": { "after": "1" } });
+    alice.subscribe_with("s", payload).await;
+    assert_eq!(alice.event("s").await, json!({ "data": { "texts": "two" }, "extensions": { "cursor": "2" } }));
+    assert_eq!(alice.event("s").await, json!({ "data": { "texts": "three" }, "extensions": { "cursor": "3" } }));
+}

@@ -1,6 +1,7 @@
 //! Two federated subgraphs and the key set on one port, as the API serves them: `accounts` knows people, `matching`
 //! has a stream of posts. The server can be killed and started again on its port; what it knows stays.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_graphql::futures_util::{Stream, StreamExt as _};
@@ -27,6 +28,8 @@ pub struct World {
     posts: watch::Sender<Vec<Stored>>,
     /// The payloads of `subscribe`, as they came.
     pub subscribes: Mutex<Vec<Value>>,
+    /// How many streams have said where they start.
+    pub positioned: AtomicUsize,
     /// How many `_entities` requests `accounts` got, and the header each came with.
     pub entity_requests: Mutex<Vec<Option<String>>>,
     /// Whether the key set can be had.
@@ -177,6 +180,10 @@ impl MatchingSubscription {
     async fn texts(&self, ctx: &Context<'_>, #[graphql(default)] prefix: String) -> impl Stream<Item = String> + use<> {
         stored(ctx).map(move |(_, stored)| prefix.clone() + &stored.text)
     }
+    /// Never says anything.
+    async fn silence(&self) -> impl Stream<Item = bool> + use<> {
+        async_graphql::futures_util::stream::pending()
+    }
     async fn secrets(&self, ctx: &Context<'_>) -> async_graphql::Result<impl Stream<Item = String> + use<>> {
         match &ctx.data_unchecked::<Caller>().0 {
             Some(_) => Ok(stored(ctx).map(|(_, stored)| stored.text)),
@@ -238,6 +245,7 @@ impl Api {
             issuer: Issuer::new(1),
             posts: watch::Sender::new(Vec::new()),
             subscribes: Mutex::default(),
+            positioned: AtomicUsize::new(0),
             entity_requests: Mutex::default(),
             keys_served: watch::Sender::new(true),
         });
@@ -372,6 +380,7 @@ async fn operation(id: String, payload: Value, shared: Shared, out: mpsc::Sender
     if extensions["position"] == true {
         let extensions = json!({ "cursor": position.to_string(), "positioned": true });
         send(json!({ "id": id, "type": "next", "payload": { "data": null, "extensions": extensions } })).await;
+        shared.world.positioned.fetch_add(1, Ordering::SeqCst);
     }
     let caller = Caller(extensions["authorization"].as_str().map(str::to_owned));
     let request: async_graphql::Request = serde_json::from_value(payload.clone()).unwrap();

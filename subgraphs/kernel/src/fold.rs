@@ -69,7 +69,7 @@ pub struct Effects {
     /// The answer to whoever appended the fact.
     pub outcome: Option<Value>,
     /// What whoever waits by a token is told, once the views and decided events of the batch stand.
-    pub(crate) told: Vec<Call>,
+    pub told: Vec<Call>,
 }
 
 /// An event that is now true.

@@ -31,7 +31,26 @@ pub struct Batch {
     /// Records that are no events of ours; they are to be counted and passed over, never folded.
     pub malformed: Vec<Malformed>,
     /// Where to go on after the batch.
-    next: HashMap<(String, i32), i64>,
+    next: HashMap<Partition, i64>,
+}
+
+impl Batch {
+    /// Where to go on after the batch, per partition that it has records of.
+    pub fn ends(&self) -> impl Iterator<Item = (&Partition, i64)> {
+        self.next.iter().map(|(partition, next)| (partition, *next))
+    }
+
+    /// Puts a later batch of the same consumer behind this one.
+    pub fn absorb(&mut self, later: Self) {
+        self.events.extend(later.events);
+        self.malformed.extend(later.malformed);
+        self.next.extend(later.next);
+    }
+
+    /// Whether nothing was read.
+    pub fn is_empty(&self) -> bool {
+        self.next.is_empty()
+    }
 }
 
 struct Assignments(mpsc::UnboundedSender<Vec<(String, i32)>>);
@@ -103,7 +122,8 @@ impl Consumer {
         };
         let mut message = first?;
         loop {
-            batch.next.insert((message.topic_name(), message.partition_number()), message.next_offset());
+            let partition = (self.bare(&message.topic_name()), message.partition_number());
+            batch.next.insert(partition, message.next_offset());
             match Recorded::read(&message, &self.config.topic_prefix) {
                 Ok(event) => batch.events.push(event),
                 Err(malformed) => batch.malformed.push(malformed),
@@ -125,7 +145,8 @@ impl Consumer {
         }
         let mut list = TopicPartitionList::with_capacity(batch.next.len());
         for ((topic, partition), offset) in &batch.next {
-            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+            let name = format!("{}{}", self.config.topic_prefix, topic.0);
+            list.add_partition_offset(&name, *partition, Offset::Offset(*offset))?;
         }
         self.consumer.commit(&list, CommitMode::Async)
     }

@@ -11,7 +11,7 @@ mod producer;
 mod topic;
 
 pub use admin::{ensure_topics, end_offsets};
-pub use consumer::{Batch, Consumer, Start};
+pub use consumer::{Batch, Consumer, Partition, Start};
 pub use event::{Malformed, NewEvent, Recorded};
 pub use producer::{AppendError, Log, Receipt};
 pub use topic::{SHARDS, Stage, Topic, partition_of, shard_of_partition};

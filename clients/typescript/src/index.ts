@@ -1,0 +1,11 @@
+export { RequestFailed, SignedOut, SocketRefused } from "./errors.js";
+export type { GraphError, SignedOutReason } from "./errors.js";
+export * from "./generated/graphql.js";
+export { Live, createLive } from "./live.js";
+export type { CloseEvent, LiveOptions } from "./live.js";
+export { Session, createSession } from "./session.js";
+export type { SessionOptions } from "./session.js";
+export { memoryStorage } from "./storage.js";
+export type { SessionStorage } from "./storage.js";
+export { LiveStream } from "./stream.js";
+export type { LiveEvent, LiveRequest, StreamOptions, StreamReset } from "./stream.js";
