@@ -13,7 +13,10 @@ import { apiSchema } from "./api-schema.mjs";
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 const schemaPath = process.env.VELVET_SCHEMA ?? here("../../schema/supergraph.graphql");
-const schema = apiSchema(parse(await readFile(schemaPath, "utf8")));
+const sdl = await readFile(schemaPath, "utf8").catch((error) => {
+  throw new Error(`${schemaPath} cannot be read; compose it first, or name another schema in VELVET_SCHEMA`, { cause: error });
+});
+const schema = apiSchema(parse(sdl));
 
 const operations = here("./src/operations/");
 const names = (await readdir(operations)).filter((name) => name.endsWith(".graphql")).sort();

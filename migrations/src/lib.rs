@@ -8,6 +8,8 @@
 
 use sea_orm_migration::prelude::*;
 
+pub use sea_orm_migration::MigratorTrait;
+
 mod m0001_users;
 mod m0002_account_emails;
 mod m0003_sessions;

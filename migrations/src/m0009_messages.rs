@@ -15,10 +15,10 @@ impl MigrationTrait for Migration {
 const UP: &str = r"
 CREATE TABLE messages (
     conversation_id uuid NOT NULL,
-    position bigint NOT NULL CHECK (position >= 0),
+    position bigint NOT NULL CHECK (position > 0),
     message_id text NOT NULL,
     event_id uuid NOT NULL,
-    client_id text,
+    client_id text NOT NULL,
     sender_id uuid NOT NULL,
     body text NOT NULL,
     sent_at timestamptz NOT NULL,

@@ -59,10 +59,9 @@ pub fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
 }
 
 fn from_file(config: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(config)
-        .with_context(|| format!("cannot read {}", config.display()))?;
-    let list: Supergraph = serde_yaml::from_str(&text)
-        .with_context(|| format!("{} is not a list of subgraphs", config.display()))?;
+    let text = std::fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
+    let list: Supergraph =
+        serde_yaml::from_str(&text).with_context(|| format!("{} is not a list of subgraphs", config.display()))?;
     let folder = config.parent().unwrap_or_else(|| Path::new("."));
     let mut subgraphs = Vec::with_capacity(list.subgraphs.len());
     for (name, entry) in &list.subgraphs {
@@ -75,18 +74,13 @@ fn from_file(config: &Path) -> anyhow::Result<String> {
 }
 
 fn parse(name: &str, entry: &SubgraphEntry, folder: &Path) -> anyhow::Result<Subgraph<Initial>> {
-    url::Url::parse(&entry.routing_url)
-        .with_context(|| format!("subgraph {name}: routing_url is not a URL"))?;
+    url::Url::parse(&entry.routing_url).with_context(|| format!("subgraph {name}: routing_url is not a URL"))?;
     let file = folder.join(&entry.schema.file);
-    let sdl = std::fs::read_to_string(&file)
-        .with_context(|| format!("subgraph {name}: cannot read {}", file.display()))?;
+    let sdl =
+        std::fs::read_to_string(&file).with_context(|| format!("subgraph {name}: cannot read {}", file.display()))?;
     Subgraph::parse(name, &entry.routing_url, &sdl).map_err(|error| {
         let errors: Vec<_> = error.to_composition_errors().collect();
-        anyhow::anyhow!(
-            "subgraph {name}: {} does not parse{}",
-            file.display(),
-            listed(&errors)
-        )
+        anyhow::anyhow!("subgraph {name}: {} does not parse{}", file.display(), listed(&errors))
     })
 }
 
@@ -100,12 +94,9 @@ fn listed(errors: &[CompositionError]) -> String {
 /// A running router may be watching the file: it must see the old one or the new one, nothing between.
 fn write_whole(output: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = output.parent().filter(|path| !path.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let staged = output.with_extension("graphql.new");
-    std::fs::write(&staged, text)
-        .with_context(|| format!("cannot write {}", staged.display()))?;
-    std::fs::rename(&staged, output)
-        .with_context(|| format!("cannot write {}", output.display()))
+    std::fs::write(&staged, text).with_context(|| format!("cannot write {}", staged.display()))?;
+    std::fs::rename(&staged, output).with_context(|| format!("cannot write {}", output.display()))
 }

@@ -25,12 +25,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// What `apollo_router::main` does, except that the shutdown first closes the WebSockets: the HTTP server's own
+/// What `apollo_router::main` does, except that the shutdown first closes the sockets: the HTTP server's own
 /// drain does not know them, and the process would be gone before their close frames were.
 fn serve() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let shutdown = ShutdownSource::Custom(Box::pin(plugins::subscriptions::drained()));
     runtime.block_on(Executable::builder().shutdown(shutdown).start())
 }

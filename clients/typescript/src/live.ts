@@ -21,6 +21,8 @@ export interface LiveOptions {
   webSocketImpl?: unknown;
   /** How long to wait before the given try, counted from 0. By default a random time up to a bound that doubles. */
   retryDelayMs?: (retry: number) => number;
+  /** How often to ask the server for a sign of life. It has half as long again to answer. */
+  pingEveryMs?: number;
 }
 
 /** The part of a socket that is used past `graphql-ws`. */
@@ -35,8 +37,7 @@ const RETRY_MAX_MS = 30_000;
 const STABLE_MS = 5_000;
 const ACK_TIMEOUT_MS = 10_000;
 /** Middleboxes drop what is silent for a minute or so. */
-const PING_EVERY_MS = 25_000;
-const PONG_TIMEOUT_MS = 10_000;
+const PING_EVERY_MS = 20_000;
 /** An unused socket stays this long, for the next page. */
 const IDLE_CLOSE_MS = 1_000;
 const RENEWAL_RETRY_MS = 5_000;
@@ -49,6 +50,7 @@ export class Live {
   readonly #session: Session;
   readonly #client: Client;
   readonly #retryDelayMs: (retry: number) => number;
+  readonly #pingEveryMs: number;
   readonly #streams = new Set<LiveStream<unknown>>();
   readonly #unlisten: (() => void)[];
   readonly #source: Source;
@@ -66,6 +68,7 @@ export class Live {
   constructor(options: LiveOptions) {
     this.#session = options.session;
     this.#retryDelayMs = options.retryDelayMs ?? jittered;
+    this.#pingEveryMs = options.pingEveryMs ?? PING_EVERY_MS;
     this.#client = createClient({
       url: options.url,
       webSocketImpl: options.webSocketImpl,
@@ -74,7 +77,7 @@ export class Live {
       // Streams come back by themselves: graphql-ws would repeat the first `subscribe`, not go on after the last event.
       retryAttempts: 0,
       connectionAckWaitTimeout: ACK_TIMEOUT_MS,
-      keepAlive: PING_EVERY_MS,
+      keepAlive: this.#pingEveryMs,
       connectionParams: () => this.#credentials(),
       on: {
         opened: (socket) => (this.#socket = socket as RawSocket),
@@ -161,7 +164,7 @@ export class Live {
 
   #expectPong(): void {
     clearTimeout(this.#pongTimer);
-    this.#pongTimer = setTimeout(() => this.#client.terminate(), PONG_TIMEOUT_MS);
+    this.#pongTimer = setTimeout(() => this.#client.terminate(), this.#pingEveryMs / 2);
   }
 
   #signedOut(reason: SignedOutReason): void {
@@ -172,7 +175,8 @@ export class Live {
 
   /** All streams hear of a lost socket; they recover together. */
   #recover(fault: unknown): Promise<void> {
-    if (this.#recovery?.pending || this.#recovery?.fault === fault) return this.#recovery.done;
+    const last = this.#recovery;
+    if (last !== null && (last.pending || last.fault === fault)) return last.done;
     const recovery = { fault, pending: true, done: Promise.resolve() };
     recovery.done = this.#prepareRetry(fault).finally(() => {
       recovery.pending = false;

@@ -2,7 +2,9 @@ import type { GraphError } from "./errors.js";
 import type { Live } from "./live.js";
 import type { LiveRequest, StreamReset } from "./stream.js";
 
-export interface ResetOptions {
+export interface StreamHooks {
+  /** Called once the server has said where a stream starts. What is fetched from then on leaves no gap before it. */
+  onStarted?: (request: LiveRequest) => void;
   /** Called in place of a `StreamReset` event, and awaited before what follows. */
   onReset?: (reset: StreamReset, request: LiveRequest) => void | Promise<void>;
 }
@@ -14,10 +16,14 @@ export interface Observer {
 }
 
 /** Reads a stream into an observer, as the client libraries want it. Returns what ends the stream. */
-export function pump(live: Live, request: LiveRequest, { onReset }: ResetOptions, observer: Observer): () => void {
+export function pump(live: Live, request: LiveRequest, { onStarted, onReset }: StreamHooks, observer: Observer): () => void {
   const stream = live.open<Record<string, unknown>>(
     request,
     onReset === undefined ? {} : { onReset: (reset) => onReset(reset, request) },
+  );
+  stream.started.then(
+    () => onStarted?.(request),
+    () => undefined,
   );
   const read = async (): Promise<void> => {
     for await (const { data, errors, extensions } of stream) {

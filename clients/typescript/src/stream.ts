@@ -74,7 +74,10 @@ const BUFFER_MAX = 1_000;
  * It begins at once; leaving a `for await` loop, or `return()`, ends it.
  */
 export class LiveStream<T> implements AsyncIterableIterator<LiveEvent<T>> {
-  /** Resolves when the server has said where the stream starts: from then on nothing is missed. */
+  /**
+   * Resolves when it is known where the stream starts: what happens from then on is not missed. In streams that are not
+   * kept, such as `typing`, only with the first event.
+   */
   readonly started: Promise<void>;
 
   readonly #source: Source;
@@ -104,6 +107,8 @@ export class LiveStream<T> implements AsyncIterableIterator<LiveEvent<T>> {
     });
     // Whoever does not wait for it hears of a failure from `next`.
     this.started.catch(() => undefined);
+    // After a cursor nothing can be missed.
+    if (this.#cursor !== null) this.#start.resolve();
     source.begun(this as LiveStream<unknown>);
     options.signal?.addEventListener("abort", this.#abort, { once: true });
     if (options.signal?.aborted) this.#abort();
@@ -189,6 +194,11 @@ export class LiveStream<T> implements AsyncIterableIterator<LiveEvent<T>> {
         {
           next: (response) => {
             if (ended) return;
+            if (isRefusal(response)) {
+              end({ kind: "fault", fault: response.errors });
+              cancel();
+              return;
+            }
             this.#take(response);
             // Without a cursor there is nothing to come back to, so all must be kept here.
             if (this.#buffer.length < this.#bufferMax || this.#cursor === null) return;
@@ -196,7 +206,10 @@ export class LiveStream<T> implements AsyncIterableIterator<LiveEvent<T>> {
             cancel();
           },
           error: (fault) => {
-            if (!ended) end({ kind: "fault", fault });
+            if (ended) return;
+            end({ kind: "fault", fault });
+            // graphql-ws counts an operation that a lost socket ended as running until it is told otherwise.
+            cancel();
           },
           complete: () => {
             if (!ended) end({ kind: "complete" });
@@ -242,6 +255,11 @@ export class LiveStream<T> implements AsyncIterableIterator<LiveEvent<T>> {
       });
     }
   }
+}
+
+/** Some servers refuse an operation by a first response of errors alone. What has a cursor is an event, if a broken one. */
+function isRefusal({ data, errors, extensions }: Response): boolean {
+  return data == null && errors !== undefined && errors.length > 0 && typeof extensions?.cursor !== "string";
 }
 
 function resetIn(event: LiveEvent<unknown>): StreamReset | null {

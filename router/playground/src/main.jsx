@@ -1,5 +1,6 @@
 import { createGraphiQLFetcher } from "@graphiql/toolkit";
 import { GraphiQL } from "graphiql";
+import { parse } from "graphql";
 import { createClient } from "graphql-ws";
 import { StrictMode, useMemo, useRef } from "react";
 import { createRoot } from "react-dom/client";
@@ -24,6 +25,15 @@ function authorization(headers) {
   }
 }
 
+/** Nothing for what does not parse: the router says what is wrong with it. */
+function parsed(query) {
+  try {
+    return parse(query);
+  } catch {
+    return undefined;
+  }
+}
+
 function Page({ http, socket }) {
   const headers = useRef("");
   const fetcher = useMemo(() => {
@@ -39,7 +49,8 @@ function Page({ http, socket }) {
     return (request, options) => {
       const text = JSON.stringify(options?.headers ?? {});
       const wsClient = clientFor(authorization(text) ?? authorization(headers.current));
-      return createGraphiQLFetcher({ url: http, wsClient })(request, options);
+      // The editor's own reading of the text lags behind it; it decides between HTTP and the socket.
+      return createGraphiQLFetcher({ url: http, wsClient })(request, { ...options, documentAST: parsed(request.query) });
     };
   }, [http, socket]);
   return (

@@ -7,9 +7,7 @@ use crate::process::{Stack, eventually, start};
 use crate::tokens::{Issuer, claims};
 
 async fn post(stack: &Stack, authorization: Option<&str>) -> (u16, Value) {
-    let mut request = reqwest::Client::new()
-        .post(stack.router.graphql_url())
-        .json(&json!({ "query": "{ header }" }));
+    let mut request = reqwest::Client::new().post(stack.router.graphql_url()).json(&json!({ "query": "{ header }" }));
     if let Some(authorization) = authorization {
         request = request.header("authorization", authorization);
     }

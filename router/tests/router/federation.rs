@@ -8,7 +8,8 @@ use crate::process::start;
 async fn an_event_is_completed_by_the_other_subgraph_in_the_viewers_name() {
     let stack = start("{}").await;
     let mut alice = stack.viewer("alice").await;
-    let query = "subscription { posts { __typename ... on Posted { post { text author { name } likers { id name } } } } }";
+    let query =
+        "subscription { posts { __typename ... on Posted { post { text author { name } likers { id name } } } } }";
     alice.subscribe("s", query).await;
     stack.streaming(1).await;
     for number in 0..20 {

@@ -1,5 +1,6 @@
 //! The router as a process, with a configuration of its own made from the shipped one.
 
+use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -10,8 +11,9 @@ use std::time::Duration;
 use serde_yaml::Value;
 use tempfile::TempDir;
 
+use crate::api::Api;
 use crate::client::Client;
-use crate::subgraphs::{Api, World, schemas};
+use crate::subgraphs::{World, schemas};
 
 /// How long anything that a test waits for may take, on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,7 +30,7 @@ pub struct Router {
     pub port: u16,
     pub metrics_port: u16,
     process: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// A port that was free a moment ago.
@@ -87,6 +89,7 @@ impl Router {
             .env_remove("APOLLO_ROUTER_LICENSE")
             .env_remove("APOLLO_ROUTER_LICENSE_PATH")
             .env("APOLLO_TELEMETRY_DISABLED", "true")
+            .env("APOLLO_ROUTER_HOT_RELOAD", "true")
             .env("VELVET_ROUTER_LISTEN", listen(port))
             .env("VELVET_ROUTER_HEALTH_LISTEN", listen(health_port))
             .env("VELVET_ROUTER_METRICS_LISTEN", listen(metrics_port))
@@ -96,7 +99,7 @@ impl Router {
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
-        let router = Self { port, metrics_port, process, _folder: folder };
+        let router = Self { port, metrics_port, process, folder };
         let health = format!("http://127.0.0.1:{health_port}/health?ready");
         eventually("the router is ready", async || {
             reqwest::get(&health).await.is_ok_and(|response| response.status().is_success())
@@ -109,12 +112,24 @@ impl Router {
         format!("http://127.0.0.1:{}/graphql", self.port)
     }
 
-    /// A number that the router shows to Prometheus.
-    pub async fn metric(&self, name: &str) -> f64 {
+    /// Composes another graph in the place of the first; the router is watching the file.
+    pub fn recompose(&self, schemas: &[(&str, String)], url: &str) {
+        compose(self.folder.path(), schemas, url);
+    }
+
+    /// Resident memory of the process.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// A count that the router shows to Prometheus; 0 when it has not been shown yet.
+    pub async fn metric(&self, name: &str) -> u64 {
         let url = format!("http://127.0.0.1:{}/metrics", self.metrics_port);
         let text = reqwest::get(url).await.unwrap().text().await.unwrap();
         let line = text.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(f64::NAN)
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
     }
 
     /// Asks the process to end, as an orchestrator would.
@@ -156,7 +171,8 @@ pub fn run_compose(folder: &Path, schemas: &[(&str, String)], url: &str) -> Outp
     let mut list = "subgraphs:\n".to_owned();
     for (name, sdl) in schemas {
         std::fs::write(folder.join(format!("{name}.graphql")), sdl).unwrap();
-        list += &format!("  {name}:\n    routing_url: {url}/{name}/graphql\n    schema:\n      file: {name}.graphql\n");
+        let _ =
+            write!(list, "  {name}:\n    routing_url: {url}/{name}/graphql\n    schema:\n      file: {name}.graphql\n");
     }
     std::fs::write(folder.join("supergraph.yaml"), list).unwrap();
     Command::new(BINARY)

@@ -8,7 +8,8 @@ use crate::process::{eventually, start};
 
 #[tokio::test]
 async fn what_is_against_the_protocol_closes_the_socket_with_its_code() {
-    let stack = start("plugins: {velvet.subscriptions: {client: {init_timeout_ms: 300, message_bytes_max: 4096}}}").await;
+    let stack =
+        start("plugins: {velvet.subscriptions: {client: {init_timeout_ms: 300, message_bytes_max: 4096}}}").await;
     let port = stack.router.port;
     let init = json!({ "type": "connection_init" });
     let subscribe = json!({ "id": "1", "type": "subscribe", "payload": { "query": "subscription { silence }" } });
@@ -83,7 +84,7 @@ async fn a_viewer_and_the_process_have_only_so_many_sockets() {
     let _second = stack.viewer("alice").await;
     assert_eq!(Client::init(stack.router.port, Some(&token)).await.close_code().await, 1013);
     let _bob = stack.viewer("bob").await;
-    eventually("three sockets are open", async || stack.router.metric("velvet_router_sockets").await == 3.0).await;
+    eventually("three sockets are open", async || stack.router.metric("velvet_router_sockets").await == 3).await;
     let _anon = stack.anon().await;
     let full = reqwest::Client::new()
         .get(format!("http://127.0.0.1:{}/ws", stack.router.port))
@@ -96,13 +97,14 @@ async fn a_viewer_and_the_process_have_only_so_many_sockets() {
         .unwrap();
     assert_eq!(full.status(), 503);
     drop(first);
-    eventually("a socket has been closed", async || stack.router.metric("velvet_router_sockets").await == 3.0).await;
+    eventually("a socket has been closed", async || stack.router.metric("velvet_router_sockets").await == 3).await;
     let _third = stack.viewer("alice").await;
 }
 
 #[tokio::test]
 async fn a_slow_reader_is_told_so_and_others_get_everything() {
-    let stack = start("plugins: {velvet.subscriptions: {client: {queue_bytes_max: 200000, close_grace_ms: 20000}}}").await;
+    let stack =
+        start("plugins: {velvet.subscriptions: {client: {queue_bytes_max: 200000, close_grace_ms: 20000}}}").await;
     let mut slow = stack.viewer("alice").await;
     let mut quick = stack.viewer("bob").await;
     slow.subscribe("s", "subscription { texts }").await;
@@ -115,7 +117,8 @@ async fn a_slow_reader_is_told_so_and_others_get_everything() {
         let event = quick.event("s").await;
         assert_eq!(event["extensions"]["cursor"], number.to_string());
     }
-    eventually("the slow one is found", async || stack.router.metric("velvet_router_sockets_slow_total").await == 1.0).await;
+    eventually("the slow one is found", async || stack.router.metric("velvet_router_sockets_slow_total").await == 1)
+        .await;
     assert_eq!(slow.close_code().await, 4008);
 }
 
@@ -126,7 +129,7 @@ async fn a_client_that_answers_no_ping_is_closed() {
     let mut alive = stack.anon().await;
     let mut gone = stack.anon().await;
     let reading = tokio::spawn(async move { alive.message().await });
-    eventually("the silent one is closed", async || stack.router.metric("velvet_router_sockets").await == 1.0).await;
+    eventually("the silent one is closed", async || stack.router.metric("velvet_router_sockets").await == 1).await;
     assert_eq!(gone.close_code().await, 4499);
     reading.abort();
 }

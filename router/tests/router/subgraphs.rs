@@ -1,24 +1,17 @@
-//! Two federated subgraphs and the key set on one port, as the API serves them: `accounts` knows people, `matching`
-//! has a stream of posts. The server can be killed and started again on its port; what it knows stays.
+//! Two federated subgraphs: `accounts` knows people, `matching` has a stream of posts.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+#![expect(clippy::unused_async, reason = "resolvers are async, whether they wait or not")]
+
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use async_graphql::futures_util::{Stream, StreamExt as _};
 use async_graphql::{
-    Context, EmptyMutation, EmptySubscription, ErrorExtensions as _, ID, Object, Schema, SimpleObject, Subscription, Union,
+    Context, EmptyMutation, EmptySubscription, ErrorExtensions as _, ID, Object, Schema, SimpleObject, Subscription,
+    Union,
 };
-use async_graphql_axum::{GraphQLRequest, GraphQLResponse};
-use axum::extract::State;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::HeaderMap;
-use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::tokens::Issuer;
 
@@ -43,6 +36,22 @@ struct Stored {
 }
 
 impl World {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            issuer: Issuer::new(1),
+            posts: watch::Sender::new(Vec::new()),
+            subscribes: Mutex::default(),
+            positioned: AtomicUsize::new(0),
+            entity_requests: Mutex::default(),
+            keys_served: watch::Sender::new(true),
+        })
+    }
+
+    /// How many posts there are.
+    pub fn posted(&self) -> usize {
+        self.posts.borrow().len()
+    }
+
     pub fn post(&self, text: impl Into<String>, author: &str) {
         let stored = Stored { text: text.into(), author: author.to_owned() };
         self.posts.send_modify(|posts| posts.push(stored));
@@ -62,7 +71,9 @@ impl Person {
     }
     async fn name(&self) -> async_graphql::Result<String> {
         match self.id.as_str() {
-            "broken" => Err(async_graphql::Error::new("no name today").extend_with(|_, e| e.set("code", "UNAVAILABLE"))),
+            "broken" => {
+                Err(async_graphql::Error::new("no name today").extend_with(|_, e| e.set("code", "UNAVAILABLE")))
+            }
             id => Ok(id.to_uppercase()),
         }
     }
@@ -74,7 +85,7 @@ impl Person {
     }
 }
 
-struct AccountsQuery;
+pub struct AccountsQuery;
 
 #[Object(name = "Query")]
 impl AccountsQuery {
@@ -88,7 +99,8 @@ impl AccountsQuery {
     }
 }
 
-struct Caller(Option<String>);
+/// The Authorization header, or what stands for it.
+pub struct Caller(pub Option<String>);
 
 // ── matching ──
 
@@ -141,7 +153,7 @@ enum PostEvent {
     Reset(Reset),
 }
 
-struct MatchingQuery;
+pub struct MatchingQuery;
 
 #[Object(name = "Query")]
 impl MatchingQuery {
@@ -150,7 +162,7 @@ impl MatchingQuery {
     }
 }
 
-struct MatchingMutation;
+pub struct MatchingMutation;
 
 #[Object(name = "Mutation")]
 impl MatchingMutation {
@@ -160,10 +172,10 @@ impl MatchingMutation {
     }
 }
 
-struct MatchingSubscription;
+pub struct MatchingSubscription;
 
 /// Where a stream starts.
-struct Start(usize);
+pub struct Start(pub usize);
 
 #[Subscription(name = "Subscription")]
 impl MatchingSubscription {
@@ -201,14 +213,14 @@ fn stored(ctx: &Context<'_>) -> impl Stream<Item = (usize, Stored)> + use<> {
     })
 }
 
-type Accounts = Schema<AccountsQuery, EmptyMutation, EmptySubscription>;
-type Matching = Schema<MatchingQuery, MatchingMutation, MatchingSubscription>;
+pub type Accounts = Schema<AccountsQuery, EmptyMutation, EmptySubscription>;
+pub type Matching = Schema<MatchingQuery, MatchingMutation, MatchingSubscription>;
 
-fn accounts() -> Accounts {
+pub fn accounts() -> Accounts {
     Schema::build(AccountsQuery, EmptyMutation, EmptySubscription).enable_federation().finish()
 }
 
-fn matching(world: &Arc<World>) -> Matching {
+pub fn matching(world: &Arc<World>) -> Matching {
     Schema::build(MatchingQuery, MatchingMutation, MatchingSubscription)
         .enable_federation()
         .enable_subscription_in_federation()
@@ -220,180 +232,4 @@ fn matching(world: &Arc<World>) -> Matching {
 pub fn schemas(world: &Arc<World>) -> [(&'static str, String); 2] {
     let options = || async_graphql::SDLExportOptions::new().federation().compose_directive();
     [("accounts", accounts().sdl_with_options(options())), ("matching", matching(world).sdl_with_options(options()))]
-}
-
-// ── the server ──
-
-/// A running API.
-pub struct Api {
-    pub world: Arc<World>,
-    pub port: u16,
-    serving: Option<(JoinHandle<()>, watch::Sender<bool>)>,
-}
-
-#[derive(Clone)]
-struct Shared {
-    world: Arc<World>,
-    accounts: Accounts,
-    matching: Matching,
-    killed: watch::Receiver<bool>,
-}
-
-impl Api {
-    pub async fn start() -> Self {
-        let world = Arc::new(World {
-            issuer: Issuer::new(1),
-            posts: watch::Sender::new(Vec::new()),
-            subscribes: Mutex::default(),
-            positioned: AtomicUsize::new(0),
-            entity_requests: Mutex::default(),
-            keys_served: watch::Sender::new(true),
-        });
-        let mut api = Self { world, port: 0, serving: None };
-        api.restart().await;
-        api
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// Starts to serve on its port, the first time on a free one.
-    pub async fn restart(&mut self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
-        self.port = listener.local_addr().unwrap().port();
-        let (kill, killed) = watch::channel(false);
-        let shared = Shared {
-            accounts: accounts(),
-            matching: matching(&self.world),
-            world: Arc::clone(&self.world),
-            killed: killed.clone(),
-        };
-        let app = Router::new()
-            .route("/accounts/graphql", post(accounts_http))
-            .route("/matching/graphql", post(matching_http))
-            .route("/matching/ws", get(matching_ws))
-            .route("/.well-known/jwks.json", get(key_set))
-            .with_state(shared);
-        let task = tokio::spawn(async move {
-            let mut killed = killed;
-            tokio::select! {
-                served = axum::serve(listener, app) => served.unwrap(),
-                _ = killed.wait_for(|killed| *killed) => {}
-            }
-        });
-        self.serving = Some((task, kill));
-    }
-
-    /// Stops at once, with every connection.
-    pub async fn kill(&mut self) {
-        if let Some((task, kill)) = self.serving.take() {
-            kill.send_replace(true);
-            task.await.unwrap();
-        }
-    }
-}
-
-async fn key_set(State(shared): State<Shared>) -> Result<Json<Value>, axum::http::StatusCode> {
-    if *shared.world.keys_served.borrow() {
-        Ok(Json(shared.world.issuer.key_set()))
-    } else {
-        Err(axum::http::StatusCode::SERVICE_UNAVAILABLE)
-    }
-}
-
-fn authorization(headers: &HeaderMap) -> Option<String> {
-    headers.get("authorization").map(|value| value.to_str().unwrap().to_owned())
-}
-
-async fn accounts_http(State(shared): State<Shared>, headers: HeaderMap, request: GraphQLRequest) -> GraphQLResponse {
-    let request = request.into_inner();
-    if request.query.contains("_entities") {
-        shared.world.entity_requests.lock().unwrap().push(authorization(&headers));
-    }
-    shared.accounts.execute(request.data(Caller(authorization(&headers)))).await.into()
-}
-
-async fn matching_http(State(shared): State<Shared>, headers: HeaderMap, request: GraphQLRequest) -> GraphQLResponse {
-    shared.matching.execute(request.into_inner().data(Caller(authorization(&headers)))).await.into()
-}
-
-async fn matching_ws(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.protocols(["graphql-transport-ws"]).on_upgrade(async move |socket| {
-        let mut killed = shared.killed.clone();
-        tokio::select! {
-            () = serve(socket, &shared) => {}
-            _ = killed.wait_for(|killed| *killed) => {}
-        }
-    })
-}
-
-async fn serve(mut socket: WebSocket, shared: &Shared) {
-    // Bounded: a router that does not read holds the streams up.
-    let (out, mut outgoing) = mpsc::channel::<String>(64);
-    let mut running = std::collections::HashMap::new();
-    loop {
-        tokio::select! {
-            message = outgoing.recv() => {
-                if socket.send(Message::text(message.unwrap())).await.is_err() {
-                    return;
-                }
-            }
-            frame = socket.recv() => {
-                let Some(Ok(frame)) = frame else { return };
-                let Message::Text(text) = frame else { continue };
-                let message: Value = serde_json::from_str(&text).unwrap();
-                let id = message["id"].as_str().unwrap_or_default().to_owned();
-                match message["type"].as_str().unwrap() {
-                    "connection_init" => {
-                        assert!(message.get("payload").is_none(), "the router's own socket belongs to nobody");
-                        let _ = socket.send(Message::text(r#"{"type":"connection_ack"}"#)).await;
-                    }
-                    "subscribe" => {
-                        let operation = operation(id.clone(), message["payload"].clone(), shared.clone(), out.clone());
-                        running.insert(id, Running(tokio::spawn(operation)));
-                    }
-                    "complete" => drop(running.remove(&id)),
-                    _ => {}
-                }
-            }
-        }
-    }
-}
-
-struct Running(JoinHandle<()>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn operation(id: String, payload: Value, shared: Shared, out: mpsc::Sender<String>) {
-    shared.world.subscribes.lock().unwrap().push(payload.clone());
-    let extensions = &payload["extensions"];
-    let send = async |message: Value| out.send(message.to_string()).await.unwrap();
-    let mut position = match extensions["after"].as_str() {
-        Some(after) => after.parse().unwrap(),
-        None => shared.world.posts.borrow().len(),
-    };
-    if extensions["position"] == true {
-        let extensions = json!({ "cursor": position.to_string(), "positioned": true });
-        send(json!({ "id": id, "type": "next", "payload": { "data": null, "extensions": extensions } })).await;
-        shared.world.positioned.fetch_add(1, Ordering::SeqCst);
-    }
-    let caller = Caller(extensions["authorization"].as_str().map(str::to_owned));
-    let request: async_graphql::Request = serde_json::from_value(payload.clone()).unwrap();
-    let mut responses = shared.matching.execute_stream(request.data(Start(position)).data(caller));
-    while let Some(response) = responses.next().await {
-        if response.data == async_graphql::Value::Null && !response.errors.is_empty() {
-            send(json!({ "id": id, "type": "error", "payload": response.errors })).await;
-            return;
-        }
-        position += 1;
-        let mut payload = serde_json::to_value(&response).unwrap();
-        payload["extensions"] = json!({ "cursor": position.to_string() });
-        send(json!({ "id": id, "type": "next", "payload": payload })).await;
-    }
-    send(json!({ "id": id, "type": "complete" })).await;
 }

@@ -18,7 +18,10 @@ pub mod model;
 mod page;
 mod read;
 pub mod row;
+mod typing;
 mod view;
+
+pub use view::{BLOCK_SIZE, BLOCKS_KEPT};
 
 use serde::Deserialize;
 use std::sync::Arc;

@@ -167,6 +167,19 @@ pub struct Reaction {
 }
 
 impl Message {
+    /// A message as it is when it is sent.
+    pub fn new(
+        position: i64,
+        event_id: Uuid,
+        client_id: String,
+        sender_id: UserId,
+        body: String,
+        sent_at: DateTime<Utc>,
+    ) -> Self {
+        let (edited_at, deleted, reactions) = (None, false, Vec::new());
+        Self { position, event_id, client_id, sender_id, body, sent_at, edited_at, deleted, reactions }
+    }
+
     /// The message with another text.
     #[must_use]
     pub fn edited(mut self, body: String, at: DateTime<Utc>) -> Self {

@@ -60,14 +60,6 @@ pub fn list_key(user: UserId) -> String {
     format!("{NAME}:list:{{{user}}}")
 }
 
-/// Where typing in a conversation is announced; nothing is kept.
-pub fn typing_channel(id: ConversationId) -> String {
-    format!("{NAME}:typing:{{{id}}}")
-}
-
-/// The announcement that nobody types in a conversation any more.
-pub const TYPING_ENDS: &str = "!";
-
 /// The block of a position.
 pub fn block_of(position: i64) -> i64 {
     (position - 1) / BLOCK_SIZE
@@ -192,11 +184,6 @@ pub fn keep(id: ConversationId, block: i64) -> [Call; 2] {
 
 fn keep_reactions(id: ConversationId, block: i64) -> Call {
     Call::command_on("EXPIRE", reactions_key(id, block)).arg(REACTIONS_LIFETIME_S)
-}
-
-/// Ends what says who is typing.
-pub fn end_typing(effects: &mut Effects, id: ConversationId) {
-    effects.view(Call::command_on("SPUBLISH", typing_channel(id)).arg(TYPING_ENDS));
 }
 
 /// A conversation as its members see it.

@@ -57,9 +57,7 @@ impl KeySet {
     pub(super) fn start(config: &AuthConfig) -> Result<Arc<Self>, reqwest::Error> {
         let set = Arc::new(Self {
             url: config.jwks_url.clone(),
-            client: reqwest::Client::builder()
-                .timeout(Duration::from_millis(config.fetch_timeout_ms))
-                .build()?,
+            client: reqwest::Client::builder().timeout(Duration::from_millis(config.fetch_timeout_ms)).build()?,
             cooldown: Duration::from_millis(config.refresh_cooldown_ms),
             keys: ArcSwapOption::empty(),
             attempted: Mutex::new(None),
@@ -99,7 +97,9 @@ impl KeySet {
     async fn read(&self) {
         match self.fetch().await {
             Ok(keys) => self.keys.store(Some(Arc::new(keys))),
-            Err(error) => tracing::warn!(jwks.url = %self.url, error = &error as &dyn std::error::Error, "key set not read"),
+            Err(error) => {
+                tracing::warn!(jwks.url = %self.url, error = &error as &dyn std::error::Error, "key set not read");
+            }
         }
     }
 

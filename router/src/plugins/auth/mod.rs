@@ -83,15 +83,11 @@ fn refusal(error: Error, request: router::Request) -> Result<router::Response, B
         .header(header::CONTENT_TYPE, "application/json")
         .body(router::body::from_bytes(serde_json::to_vec(&body)?))?;
     if error == Error::Invalid {
-        response.headers_mut().insert(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Bearer error=\"invalid_token\""),
-        );
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
     }
-    router::Response::http_response_builder()
-        .context(request.context)
-        .response(response)
-        .build()
+    router::Response::http_response_builder().context(request.context).response(response).build()
 }
 
 impl Error {

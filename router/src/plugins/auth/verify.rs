@@ -40,9 +40,7 @@ pub struct Viewer {
 impl Viewer {
     /// How long the token is good for from now on.
     pub fn lifetime(&self) -> Duration {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Duration::from_secs(self.expires_at).saturating_sub(now)
     }
 }
@@ -85,9 +83,7 @@ impl Verifier {
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.leeway = self.leeway_seconds;
-        let claims = decode::<Claims>(token, &key.decoding, &validation)
-            .map_err(|_| Error::Invalid)?
-            .claims;
+        let claims = decode::<Claims>(token, &key.decoding, &validation).map_err(|_| Error::Invalid)?.claims;
         Ok(Viewer {
             subject: claims.sub.into(),
             authorization: format!("Bearer {token}").into(),
@@ -99,8 +95,7 @@ impl Verifier {
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_at_checked(BEARER.len())?;
     let token = token.trim();
-    (scheme.eq_ignore_ascii_case(BEARER) && !token.is_empty() && token.len() <= TOKEN_BYTES_MAX)
-        .then_some(token)
+    (scheme.eq_ignore_ascii_case(BEARER) && !token.is_empty() && token.len() <= TOKEN_BYTES_MAX).then_some(token)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `velvet.playground`: GraphiQL at `/`, from files on disk, without a network.
+//! `velvet.playground`: `GraphiQL` at `/`, from files on disk, without a network.
 
 mod config;
 
@@ -19,15 +19,13 @@ const PAGE_PATH: &str = "/";
 const ASSETS_PATH: &str = "/playground/{file}";
 
 /// The files of a built page and their types. Nothing else on disk can be asked for.
-const ASSETS: [(&str, &str); 2] = [
-    ("playground.js", "text/javascript; charset=utf-8"),
-    ("playground.css", "text/css; charset=utf-8"),
-];
+const ASSETS: [(&str, &str); 2] =
+    [("playground.js", "text/javascript; charset=utf-8"), ("playground.css", "text/css; charset=utf-8")];
 
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// The page talks to the router alone; GraphiQL styles itself inline.
+/// The page talks to the router alone; `GraphiQL` styles itself inline.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      font-src 'self' data:; connect-src 'self' ws: wss:; frame-ancestors 'none'";
 
@@ -60,7 +58,7 @@ fn service(config: Arc<PlaygroundConfig>) -> router::BoxService {
     service_fn(move |request: router::Request| {
         let config = Arc::clone(&config);
         async move {
-            let answer = answer(&config, &request.router_request.uri().path().to_owned()).await;
+            let answer = answer(&config, request.router_request.uri().path()).await;
             let response = http::Response::builder()
                 .status(answer.status)
                 .header(header::CONTENT_TYPE, answer.content_type)
@@ -88,11 +86,8 @@ async fn answer(config: &PlaygroundConfig, path: &str) -> Answer {
 }
 
 async fn page(config: &PlaygroundConfig) -> Answer {
-    let template = if built(&config.assets_dir).await {
-        include_str!("page.html")
-    } else {
-        include_str!("unbuilt.html")
-    };
+    let template =
+        if built(&config.assets_dir).await { include_str!("page.html") } else { include_str!("unbuilt.html") };
     let html = template
         .replace("{{graphql_path}}", &escaped(&config.graphql_path))
         .replace("{{socket_path}}", &escaped(&config.socket_path));

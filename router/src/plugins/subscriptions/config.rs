@@ -156,13 +156,7 @@ impl Default for UpstreamConfig {
 
 impl Default for ExecutionConfig {
     fn default() -> Self {
-        Self {
-            plans_max: 512,
-            planning_max: 2,
-            events_max: 256,
-            fetch_timeout_ms: 10_000,
-            request_timeout_ms: 60_000,
-        }
+        Self { plans_max: 512, planning_max: 2, events_max: 256, fetch_timeout_ms: 10_000, request_timeout_ms: 60_000 }
     }
 }
 

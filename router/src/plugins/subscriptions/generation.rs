@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use apollo_compiler::Schema;
 use apollo_compiler::schema::ExtendedType;
 use apollo_compiler::validation::Valid;
-use apollo_compiler::Schema;
 use apollo_federation::Supergraph;
+use apollo_router::Context;
 use apollo_router::graphql;
 use apollo_router::services::{router, subgraph};
-use apollo_router::Context;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Uri, header};
 use parking_lot::Mutex;

@@ -5,6 +5,8 @@
 mod config;
 mod endpoint;
 mod execute;
+#[cfg(test)]
+mod fixture;
 mod generation;
 mod metrics;
 mod outbound;

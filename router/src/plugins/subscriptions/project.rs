@@ -1,4 +1,4 @@
-//! Cuts collected data to the client's selection: *CompleteValue* of the GraphQL specification (§6.4.3) over data that
+//! Cuts collected data to the client's selection: `CompleteValue` of the GraphQL specification (§6.4.3) over data that
 //! is already there.
 //!
 //! What is missing is null; a null where the schema forbids one nulls the nearest parent that may be null.
@@ -78,7 +78,7 @@ impl<'a> Projection<'a> {
         Ok(object)
     }
 
-    /// *CollectFields*, §6.3.2.
+    /// `CollectFields`, §6.3.2.
     fn collect(&self, set: &'a SelectionSet, runtime: &str, collected: &mut Collected<'a>) {
         for selection in &set.selections {
             match selection {
@@ -89,10 +89,10 @@ impl<'a> Projection<'a> {
                         None => collected.push((key, vec![field])),
                     }
                 }
-                Selection::InlineFragment(fragment) if self.included(&fragment.directives) => {
-                    if self.applies(&fragment.selection_set, runtime) {
-                        self.collect(&fragment.selection_set, runtime, collected);
-                    }
+                Selection::InlineFragment(fragment)
+                    if self.included(&fragment.directives) && self.applies(&fragment.selection_set, runtime) =>
+                {
+                    self.collect(&fragment.selection_set, runtime, collected);
                 }
                 Selection::FragmentSpread(spread) if self.included(&spread.directives) => {
                     if let Some(fragment) = self.document.fragments.get(&spread.fragment_name)

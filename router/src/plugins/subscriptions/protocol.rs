@@ -67,6 +67,7 @@ pub(super) struct Credentials {
 
 /// The payload of `subscribe`.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the protocol's own names")]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Operation {
     #[serde(default)]
@@ -91,7 +92,7 @@ pub(super) enum ClientMessage {
 impl ClientMessage {
     /// Nothing when the message is not of the protocol.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let envelope: Envelope = serde_json::from_str(text).ok()?;
+        let envelope: Envelope = object(text)?;
         let id = |id: Option<Cow<str>>| id.filter(|id| !id.is_empty()).map(Cow::into_owned);
         match envelope.kind.as_ref() {
             "connection_init" => credentials(envelope.payload).map(Self::Init),
@@ -99,7 +100,7 @@ impl ClientMessage {
             "pong" => Some(Self::Pong),
             "complete" => Some(Self::Complete(id(envelope.id)?)),
             "subscribe" => {
-                let operation = serde_json::from_str(envelope.payload?.get()).ok()?;
+                let operation = object(envelope.payload?.get())?;
                 Some(Self::Subscribe(id(envelope.id)?, Box::new(operation)))
             }
             _ => None,
@@ -107,14 +108,17 @@ impl ClientMessage {
     }
 }
 
-/// The payload must be an object or absent; what else stands in it is the client's own.
+/// The payload must be an object, null or absent; what else stands in it is the client's own.
 fn credentials(payload: Option<&RawValue>) -> Option<Credentials> {
-    match payload {
-        None => Some(Credentials::default()),
-        Some(payload) => serde_json::from_str::<Option<Credentials>>(payload.get())
-            .ok()
-            .map(Option::unwrap_or_default),
+    match payload.map(RawValue::get) {
+        None | Some("null") => Some(Credentials::default()),
+        Some(payload) => object(payload),
     }
+}
+
+/// Serde takes a list for a struct as well, member by member; JSON's objects are meant here.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
 }
 
 pub(super) fn connection_ack() -> Utf8Bytes {
@@ -167,6 +171,8 @@ mod tests {
             r#"{"type":"subscribe","id":"1","payload":{"query":7}}"#,
             r#"{"type":"complete"}"#,
             r#"{"type":"connection_init","payload":[]}"#,
+            r#"{"type":"subscribe","id":"1","payload":[]}"#,
+            r#"["ping"]"#,
             r#"{"type":"connection_init","payload":{"authorization":7}}"#,
         ] {
             assert!(ClientMessage::parse(text).is_none(), "{text}");

@@ -48,9 +48,9 @@ impl Registry {
         if self.draining.load(Ordering::Acquire) {
             return None;
         }
-        let taken = self.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-            (count < sockets_max).then_some(count + 1)
-        });
+        let taken = self
+            .count
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < sockets_max).then_some(count + 1));
         taken.is_ok().then(|| {
             SOCKETS.add(1);
             Admission(self)

@@ -17,6 +17,9 @@ use super::socket::Socket;
 /// The pipeline looks at the body, not at the address; this one stands in its logs.
 const URI: &str = "http://socket.invalid/graphql";
 
+/// The header of W3C Trace Context; on a socket it comes as an extension of the operation.
+const TRACE_PARENT: &str = "traceparent";
+
 #[derive(Deserialize)]
 struct Response<'a> {
     #[serde(borrow, default)]
@@ -56,6 +59,9 @@ async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError>
         let mut value = HeaderValue::from_str(&authorization)?;
         value.set_sensitive(true);
         request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    if let Some(parent) = operation.extensions.as_ref().and_then(|extensions| extensions.get(TRACE_PARENT)?.as_str()) {
+        request.headers_mut().insert(TRACE_PARENT, HeaderValue::from_str(parent)?);
     }
     let response = pipeline.oneshot((request, Context::new()).into()).await?;
     let body = response.response.into_body().collect().await;

@@ -24,11 +24,7 @@ pub(super) async fn run(mut websocket: WebSocket, generation: Arc<Generation>, a
     let socket = Socket::new(generation);
     let _membership = admission.register(&socket);
     let negotiated = websocket.protocol().is_some_and(|protocol| protocol == SUBPROTOCOL);
-    let ended = if negotiated {
-        Session::new(&socket).serve(&mut websocket).await
-    } else {
-        Some(Close::SUBPROTOCOL)
-    };
+    let ended = if negotiated { Session::new(&socket).serve(&mut websocket).await } else { Some(Close::SUBPROTOCOL) };
     socket.stop_operations();
     if let Some(close) = ended {
         if close == Close::SLOW {
@@ -59,7 +55,9 @@ struct Session<'s> {
 enum Phase {
     /// Until then, `connection_init` must have come.
     Opened(Instant),
-    Ready { _seat: Option<Seat> },
+    Ready {
+        _seat: Option<Seat>,
+    },
 }
 
 #[derive(Clone, Copy)]

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use serde_json_bytes::Value;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
+use super::config::millis;
 use super::generation::Generation;
 use super::metrics::OPERATIONS;
 use super::outbound::Outbound;
@@ -153,7 +155,7 @@ impl Socket {
     /// Plans an operation that was not known, or runs a query or a mutation.
     async fn prepare(self: Arc<Self>, id: String, serial: u64, operation: Operation, planned: bool) {
         if !planned && let Some(query) = operation.query.clone() {
-            match self.generation.planner.plan(query, operation.operation_name.clone()).await {
+            match self.plan(query, operation.operation_name.clone()).await {
                 Ok(Planned::Subscription(plan)) => return self.start(&id, serial, plan, operation),
                 Ok(Planned::Other) => {}
                 Err(refused) => return self.refuse(&id, serial, &refused),
@@ -164,6 +166,15 @@ impl Socket {
             for message in messages {
                 self.outbound.push(message);
             }
+        }
+    }
+
+    /// Bounded, since planners may be busy with others' operations.
+    async fn plan(&self, query: String, operation_name: Option<String>) -> Result<Planned, Refused> {
+        let limit = millis(self.generation.config.execution.request_timeout_ms);
+        match timeout(limit, self.generation.planner.plan(query, operation_name)).await {
+            Ok(planned) => planned,
+            Err(_) => Err(Refused::new("UNAVAILABLE", "the operation cannot be planned now")),
         }
     }
 

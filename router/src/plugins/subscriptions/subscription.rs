@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json_bytes::Value;
 
-use super::execute::{Execution, apply_rewrites};
 use super::config::millis;
+use super::execute::{Execution, apply_rewrites};
 use super::generation::Asking;
 use super::metrics::{EXECUTED, FORWARDED, PROJECTED};
 use super::plan::{Delivery, Plan};
@@ -132,10 +132,8 @@ impl Subscription {
             tracing::warn!(subgraph.name = %self.plan.primary.subgraph_name, "event does not parse");
             return;
         };
-        let position: Position = event
-            .extensions
-            .and_then(|extensions| serde_json::from_str(extensions.get()).ok())
-            .unwrap_or_default();
+        let position: Position =
+            event.extensions.and_then(|extensions| serde_json::from_str(extensions.get()).ok()).unwrap_or_default();
         let mut state = self.state.lock();
         if state.over || state.upstream.as_ref().is_none_or(|lease| lease.id != id) {
             return;

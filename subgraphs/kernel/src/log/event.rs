@@ -118,6 +118,16 @@ pub enum Malformed {
     },
 }
 
+impl Malformed {
+    /// The partition of a record that is no event at all.
+    pub fn partition(&self) -> Option<i32> {
+        match self {
+            Self::Attribute { partition, .. } => Some(*partition),
+            Self::Data { .. } => None,
+        }
+    }
+}
+
 impl Recorded {
     pub(super) fn read(message: &BorrowedMessage<'_>, prefix: &str) -> Result<Self, Malformed> {
         let missing = |attribute| Malformed::Attribute {

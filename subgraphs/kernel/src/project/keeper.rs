@@ -18,7 +18,7 @@ use uuid::Uuid;
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// One keeper leads a rebuild; if it dies, another takes over after this.
 const LEASE: Duration = Duration::from_secs(5);
-/// A rebuild that has not ended by then is asked for again, as the request may have met no writer.
+/// A rebuild that has not moved for so long is asked for again, as the request may have met no writer.
 const REBUILD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// KEYS: canary, the process that holds it. ARGV: 1 to note the process as the right one.
@@ -66,8 +66,9 @@ impl Keeper {
         tracing::warn!(rebuild.id = %id, "keeper.rebuild_started");
         metrics::counter!("velvet_rebuilds_total").increment(1);
         self.request(id).await?;
-        let started = tokio::time::Instant::now();
-        while started.elapsed() < REBUILD_PATIENCE && !self.shared.stop.is_cancelled() {
+        let mut moved = tokio::time::Instant::now();
+        let mut merged = 0;
+        while moved.elapsed() < REBUILD_PATIENCE && !self.shared.stop.is_cancelled() {
             if self.all_merged(id).await? {
                 self.check_processes(true).await?;
                 self.shared.store.begin_epoch(Epoch(id)).await?;
@@ -76,6 +77,11 @@ impl Keeper {
             }
             if !self.lead().await? {
                 return Ok(());
+            }
+            let now_merged = warmer::rebuilt_rows(&self.shared.store).await?;
+            if now_merged != merged {
+                merged = now_merged;
+                moved = tokio::time::Instant::now();
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }

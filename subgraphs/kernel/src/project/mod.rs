@@ -13,8 +13,9 @@ mod watermark;
 
 pub use keeper::Keeper;
 pub use relay::Inbound;
-pub use warmer::{WarmRow, Marker, MARKER_KIND, ROW_KIND, WarmRequest};
+pub use warmer::{WarmRow, Marker, MARKER_KIND, ROW_KIND, WarmRequest, rebuilt_rows};
 pub use watermark::{TooLate, Watermarks};
+pub use state::{position, position_call};
 pub(crate) use state::outcomes_key;
 
 use crate::{config::Config, fold::Fold, log::Log, store::Store};

@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::{
-    fold::Effects,
+    fold::{Effects, Version},
     store::{self, Call, Reply, Script, Store, epoch_of},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -36,6 +36,19 @@ return 1
 
 fn state_key(domain: &str, entity: &str) -> String {
     format!("{domain}:state:{{{entity}}}")
+}
+
+/// The call that reads how far an entity is folded; [`position`] reads its reply. Sent before calls
+/// that read the entity's own views, in one batch, it says which facts those surely contain: the
+/// position is written after the views are.
+pub fn position_call(domain: &str, entity: &str) -> Call {
+    Call::command_on("HGET", state_key(domain, entity)).arg("p")
+}
+
+/// The last version that the fact at an entity's position can have caused.
+pub fn position(reply: &Reply) -> Result<Version, store::Error> {
+    let at: Option<i64> = redis::FromRedisValue::from_redis_value_ref(reply)?;
+    Ok(at.map_or_else(Version::default, |at| Version(Version::of_offset(at.max(0)).0 | 0xff)))
 }
 
 /// The outcomes of an entity's last facts, by event id.

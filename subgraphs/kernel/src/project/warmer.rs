@@ -4,7 +4,7 @@ use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, state, until_done};
 use crate::{
     fold::{Fold, Moment, Version},
     log::{Batch, Consumer, Recorded, Stage, Start, Topic},
-    store::Call,
+    store::{Call, Store},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -53,6 +53,15 @@ pub struct Marker {
     pub id: Uuid,
     /// How many markers the rebuild has in all; 0 for a warm-up.
     pub of: usize,
+}
+
+/// How many rows have been merged into states: it moves while a rebuild is alive.
+const PROGRESS_KEY: &str = "velvet:rebuild-progress";
+
+/// How many rows rebuilds have merged so far.
+pub async fn rebuilt_rows(store: &Store) -> Result<u64, crate::store::Error> {
+    let merged: Option<u64> = store.ask(Call::command_on("GET", PROGRESS_KEY)).await?;
+    Ok(merged.unwrap_or_default())
 }
 
 /// The markers that have arrived, and how many there will be.
@@ -123,6 +132,7 @@ impl<F: Fold> Warmer<F> {
         store.run(&calls).await?;
         if rebuilding {
             state::commit(store, self.domain, &entities).await?;
+            store.ask::<i64>(Call::command_on("INCRBY", PROGRESS_KEY).arg(batch.events.len())).await?;
         }
         store.run(&markers).await?;
         Ok(())

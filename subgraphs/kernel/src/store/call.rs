@@ -71,6 +71,15 @@ impl Call {
         }
     }
 
+    /// The command's name or the script's text, the keys and the arguments: for tests of what a fold does.
+    pub fn parts(&self) -> (&'static str, &[String], &[Vec<u8>]) {
+        let name = match self.kind {
+            Kind::Command(name) => name,
+            Kind::Script(script) => script.text,
+        };
+        (name, &self.keys, &self.args)
+    }
+
     /// The slot of its keys.
     pub(super) fn slot(&self) -> u16 {
         self.keys.first().map_or(0, |key| super::slot::slot_of(key))

@@ -100,9 +100,10 @@ impl State {
 
     /// Moves a mark on, never back. Whether it moved.
     pub fn note_read(&mut self, user: UserId, position: i64) -> bool {
-        let mark = self.reads.entry(user).or_default();
-        let moves = position > mark.position;
-        mark.position = mark.position.max(position);
+        let moves = position > self.read_by(user);
+        if moves {
+            self.reads.entry(user).or_default().position = position;
+        }
         moves
     }
 
@@ -159,15 +160,9 @@ impl Sends {
             self.ids.push_front(0);
             self.ids.truncate(SENDS_MAX);
         }
+        // Rows of a rebuild come in any order, so an older one may come later.
         if let Some(slot) = usize::try_from(self.last - position).ok().and_then(|index| self.ids.get_mut(index)) {
             *slot = half(event_id);
-            return;
-        }
-        // Rows of a rebuild come in any order: an older one makes room at the end.
-        let Ok(index) = usize::try_from(self.last - position) else { return };
-        if index < SENDS_MAX {
-            self.ids.resize(index + 1, 0);
-            self.ids[index] = half(event_id);
         }
     }
 

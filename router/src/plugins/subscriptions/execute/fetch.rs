@@ -62,12 +62,11 @@ impl Execution<'_> {
             let mut value = Value::Object(object);
             rewrite::apply(self.schema, &mut value, &node.input_rewrites);
             // An event holds a handful of entities; a hash would cost more than the walk.
-            match wanted.representations.iter().position(|known| *known == value) {
-                Some(index) => wanted.places[index].push(place.to_vec()),
-                None => {
-                    wanted.representations.push(value);
-                    wanted.places.push(vec![place.to_vec()]);
-                }
+            if let Some(index) = wanted.representations.iter().position(|known| *known == value) {
+                wanted.places[index].push(place.to_vec());
+            } else {
+                wanted.representations.push(value);
+                wanted.places.push(vec![place.to_vec()]);
             }
         });
         wanted
@@ -102,7 +101,7 @@ impl Execution<'_> {
     fn entities(&self, node: &FetchNode, places: &[Vec<Vec<Step>>], answer: SubgraphAnswer) -> Outcome {
         let mut outcome = Outcome::default();
         for error in &answer.errors {
-            match entity_index(error) {
+            match entity_index(error, places.len()) {
                 Some((index, below)) if index < places.len() => {
                     outcome.errors.extend(places[index].iter().map(|place| located(error, place, &below)));
                 }
@@ -146,13 +145,17 @@ fn error_path(error: &Value) -> Option<Vec<Value>> {
     error.get("path").and_then(Value::as_array).cloned()
 }
 
-/// The number of the entity that an error is about, and the path below it.
-fn entity_index(error: &Value) -> Option<(usize, Vec<Value>)> {
-    match error_path(error)?.as_slice() {
-        [field, index, below @ ..] if field.as_str() == Some(ENTITIES) => {
-            Some((usize::try_from(index.as_u64()?).ok()?, below.to_vec()))
-        }
-        _ => None,
+/// The number of the entity that an error is about, and the path below it. async-graphql leaves the number out; with
+/// one entity asked for there is nothing to tell apart.
+fn entity_index(error: &Value, asked: usize) -> Option<(usize, Vec<Value>)> {
+    let path = error_path(error)?;
+    let (field, rest) = path.split_first()?;
+    if field.as_str() != Some(ENTITIES) {
+        return None;
+    }
+    match rest.split_first().and_then(|(index, below)| Some((index.as_u64()?, below))) {
+        Some((index, below)) => Some((usize::try_from(index).ok()?, below.to_vec())),
+        None => (asked == 1).then(|| (0, rest.to_vec())),
     }
 }
 

@@ -72,9 +72,7 @@ fn walk<'d>(
             let Some((key, value)) = data.as_object().and_then(|object| object.get_key_value(name.as_str())) else {
                 return;
             };
-            let applies = conditions
-                .as_ref()
-                .is_none_or(|types| types.iter().any(|ty| is_of_type(schema, data, ty)));
+            let applies = conditions.as_ref().is_none_or(|types| types.iter().any(|ty| is_of_type(schema, data, ty)));
             if applies {
                 at.push(Step::Key(key.clone()));
                 walk(schema, value, rest, at, found);

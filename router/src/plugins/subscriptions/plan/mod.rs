@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use apollo_compiler::executable::Operation;
+use apollo_compiler::parser::Parser;
 use apollo_compiler::validation::{Valid, WithErrors};
 use apollo_compiler::{ExecutableDocument, Name, Schema};
 use apollo_federation::Supergraph;
@@ -18,6 +19,13 @@ use tokio::sync::Semaphore;
 use super::protocol::Object;
 use cache::{Cache, Key};
 pub(super) use delivery::Delivery;
+
+/// What one operation may hold; the same as `limits` says for HTTP.
+const TOKENS_MAX: usize = 15_000;
+const RECURSION_MAX: usize = 200;
+
+/// Longer operations are planned each time: the cache is bounded by number, and its entries have to be small for that.
+const CACHED_QUERY_BYTES_MAX: usize = 32 * 1024;
 
 /// A subscription as it runs: `primary` on one subgraph, the rest for each of its events.
 pub(super) struct Plan {
@@ -116,6 +124,7 @@ impl Planner {
     /// Plans an operation, off the async threads.
     pub(super) async fn plan(&self, query: String, operation_name: Option<String>) -> Result<Planned, Refused> {
         let key = Key::new(&query, operation_name.as_deref());
+        let cacheable = query.len() <= CACHED_QUERY_BYTES_MAX;
         let Ok(_permit) = self.permits.acquire().await else {
             return Err(Refused::internal());
         };
@@ -124,20 +133,26 @@ impl Planner {
             return Ok(planned);
         }
         let shared = Arc::clone(&self.shared);
-        let planned = tokio::task::spawn_blocking(move || shared.plan(&query, operation_name))
-            .await
-            .map_err(|error| {
+        let planned =
+            tokio::task::spawn_blocking(move || shared.plan(&query, operation_name)).await.map_err(|error| {
                 tracing::error!(error = %error, "planning a subscription failed");
                 Refused::internal()
             })??;
-        self.cache.put(key, planned.clone());
+        if cacheable {
+            self.cache.put(key, planned.clone());
+        }
         Ok(planned)
     }
 }
 
 impl Shared {
     fn plan(&self, query: &str, operation_name: Option<String>) -> Result<Planned, Refused> {
-        let document = ExecutableDocument::parse_and_validate(&self.api_schema, query, "operation.graphql")
+        let document = Parser::new()
+            .token_limit(TOKENS_MAX)
+            .recursion_limit(RECURSION_MAX)
+            .parse_executable(&self.api_schema, query, "operation.graphql")
+            .map_err(|invalid| invalid_document(&invalid))?
+            .validate(&self.api_schema)
             .map_err(|invalid| invalid_document(&invalid))?;
         // An operation that is not there is for the pipeline to answer, like every other request error.
         let Ok(operation) = document.operations.get(operation_name.as_deref()) else {
@@ -202,13 +217,7 @@ fn runnable(node: &PlanNode) -> bool {
 }
 
 fn invalid_document(invalid: &WithErrors<ExecutableDocument>) -> Refused {
-    Refused(
-        invalid
-            .errors
-            .iter()
-            .map(|diagnostic| coded(&diagnostic.to_json(), "GRAPHQL_VALIDATION_FAILED"))
-            .collect(),
-    )
+    Refused(invalid.errors.iter().map(|diagnostic| coded(&diagnostic.to_json(), "GRAPHQL_VALIDATION_FAILED")).collect())
 }
 
 fn coded(error: &apollo_compiler::response::GraphQLError, code: &str) -> Value {

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand::Rng as _;
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::super::config::{UpstreamConfig, millis};
 use super::super::metrics::UPSTREAM_RECONNECTS;
-use super::super::protocol::{Envelope, complete, failure};
+use super::super::protocol::{Envelope, complete, failure, pong};
 use super::Listener;
-use super::wire::{Error, Wire};
+use super::wire::{self, Error, Reader, Writer};
 
 /// A socket that lived this long was a good one: the next loss starts with the shortest wait again.
 const STABLE: Duration = Duration::from_secs(5);
@@ -30,15 +31,37 @@ pub(super) struct Connection {
 #[derive(Default)]
 struct State {
     operations: HashMap<u64, Arc<dyn Listener>>,
-    /// What the task has to send. At most one subscribe and one complete per operation.
+    /// What the task has to send on an open socket: at most one subscribe and one complete per operation, and a pong
+    /// per ping. A new socket starts with all operations anyway.
     commands: VecDeque<Command>,
+    open: bool,
     last_id: u64,
     running: bool,
+}
+
+impl State {
+    fn command(&mut self, command: Command) {
+        if self.open {
+            self.commands.push_back(command);
+        }
+    }
+
+    fn shut(&mut self) {
+        self.open = false;
+        self.commands = VecDeque::new();
+    }
 }
 
 enum Command {
     Subscribe(u64),
     Complete(u64),
+    Pong,
+}
+
+/// A command on its way to the socket.
+enum Wanted {
+    Subscribe(u64, Arc<dyn Listener>),
+    Text(Utf8Bytes),
 }
 
 impl Connection {
@@ -51,7 +74,7 @@ impl Connection {
         state.last_id += 1;
         let id = state.last_id;
         state.operations.insert(id, listener);
-        state.commands.push_back(Command::Subscribe(id));
+        state.command(Command::Subscribe(id));
         if !state.running {
             state.running = true;
             tokio::spawn(Arc::clone(self).run());
@@ -64,7 +87,7 @@ impl Connection {
     pub(super) fn unsubscribe(&self, id: u64) {
         let mut state = self.state.lock();
         if state.operations.remove(&id).is_some() {
-            state.commands.push_back(Command::Complete(id));
+            state.command(Command::Complete(id));
             drop(state);
             self.wake.notify_one();
         }
@@ -74,11 +97,11 @@ impl Connection {
         let mut losses = 0;
         let mut away_since = Instant::now();
         loop {
-            let opened = Wire::open(&self.url, &self.config).await;
+            let opened = wire::open(&self.url, &self.config).await;
             let lost = match opened {
-                Ok(wire) => {
+                Ok((writer, reader)) => {
                     let since = Instant::now();
-                    let ended = self.serve(wire).await;
+                    let ended = self.serve(writer, reader).await;
                     away_since = Instant::now();
                     if since.elapsed() >= STABLE {
                         losses = 0;
@@ -108,34 +131,57 @@ impl Connection {
     }
 
     /// Serves the operations until the socket is lost, or until there were none for a while.
-    async fn serve(&self, mut wire: Wire) -> Result<(), Error> {
-        wire.send_all(self.all_again()).await?;
+    async fn serve(&self, writer: Writer, reader: Reader) -> Result<(), Error> {
+        let heard = Mutex::new(Instant::now());
+        let ended = tokio::select! {
+            ended = self.write(writer, &heard) => ended,
+            error = self.read(reader, &heard) => Err(error),
+        };
+        match ended {
+            // By now another task may already serve new operations.
+            Ok(writer) => {
+                writer.close().await;
+                Ok(())
+            }
+            Err(error) => {
+                self.state.lock().shut();
+                Err(error)
+            }
+        }
+    }
+
+    async fn read(&self, mut reader: Reader, heard: &Mutex<Instant>) -> Error {
+        loop {
+            let received = reader.receive().await.and_then(|text| {
+                *heard.lock() = Instant::now();
+                text.map_or(Ok(()), |text| self.receive(&text))
+            });
+            if let Err(error) = received {
+                return error;
+            }
+        }
+    }
+
+    /// Gives the writer back when there were no operations for a while.
+    async fn write(&self, mut writer: Writer, heard: &Mutex<Instant>) -> Result<Writer, Error> {
+        writer.send(self.all_again()).await?;
         let mut ticks = tokio::time::interval(millis(self.config.ping_interval_ms.max(1)));
         ticks.reset();
         let silence_max = millis(self.config.ping_interval_ms + self.config.pong_timeout_ms);
-        let mut heard = Instant::now();
+        let idle_max = millis(self.config.idle_timeout_ms);
         let mut used = Instant::now();
         loop {
             tokio::select! {
-                frame = wire.receive() => {
-                    heard = Instant::now();
-                    if let Some(text) = frame? && self.receive(&text)? {
-                        wire.send(r#"{"type":"pong"}"#.into()).await?;
-                    }
-                }
-                () = self.wake.notified() => {
-                    wire.send_all(self.messages()).await?;
-                }
+                () = self.wake.notified() => writer.send(self.messages()).await?,
                 _ = ticks.tick() => {
-                    if heard.elapsed() > silence_max {
+                    if heard.lock().elapsed() > silence_max {
                         return Err(Error::Timeout);
                     }
-                    wire.ping().await?;
+                    writer.ping().await?;
                 }
-                () = tokio::time::sleep_until(used + millis(self.config.idle_timeout_ms)) => {
+                () = tokio::time::sleep_until(used + idle_max) => {
                     if self.stopped_without_operations() {
-                        wire.close().await;
-                        return Ok(());
+                        return Ok(writer);
                     }
                     used = Instant::now();
                 }
@@ -143,24 +189,30 @@ impl Connection {
         }
     }
 
-    /// Handles a message; true when it asks for a pong.
-    fn receive(&self, text: &Utf8Bytes) -> Result<bool, Error> {
+    fn receive(&self, text: &Utf8Bytes) -> Result<(), Error> {
         let envelope: Envelope = serde_json::from_str(text).map_err(|_| Error::Protocol)?;
         let kind = envelope.kind.as_ref();
-        if !matches!(kind, "next" | "error" | "complete") {
-            return Ok(kind == "ping");
+        match kind {
+            "next" | "error" | "complete" => {}
+            "ping" => {
+                self.state.lock().command(Command::Pong);
+                self.wake.notify_one();
+                return Ok(());
+            }
+            _ => return Ok(()),
         }
         let id: u64 = envelope.id.and_then(|id| id.parse().ok()).ok_or(Error::Protocol)?;
-        let over = kind != "next";
         let mut state = self.state.lock();
-        let listener = if over { state.operations.remove(&id) } else { state.operations.get(&id).cloned() };
+        let listener = match kind {
+            "next" => state.operations.get(&id).cloned(),
+            _ => state.operations.remove(&id),
+        };
         drop(state);
         // An operation that we have ended may still get what was under way.
         let Some(listener) = listener else {
-            return Ok(false);
+            return Ok(());
         };
-        let payload = envelope.payload.map(serde_json::value::RawValue::get);
-        match (kind, payload) {
+        match (kind, envelope.payload.map(RawValue::get)) {
             ("complete", _) => listener.complete(id),
             ("next", Some(payload)) => {
                 let response = bytes::Bytes::from(text.clone()).slice_ref(payload.as_bytes());
@@ -169,35 +221,35 @@ impl Connection {
             ("error", Some(payload)) => listener.error(id, payload),
             _ => return Err(Error::Protocol),
         }
-        Ok(false)
+        Ok(())
     }
 
     /// The messages for what was asked since the last call.
     fn messages(&self) -> Vec<Utf8Bytes> {
         let mut state = self.state.lock();
         let commands = std::mem::take(&mut state.commands);
-        let subscribed: Vec<_> = commands
-            .into_iter()
-            .map(|command| match command {
-                Command::Subscribe(id) => (id, state.operations.get(&id).cloned()),
-                Command::Complete(id) => (id, None),
-            })
-            .collect();
         // Listeners take locks of their own.
+        let wanted = commands.into_iter().filter_map(|command| match command {
+            Command::Subscribe(id) => {
+                let listener = state.operations.get(&id).cloned()?;
+                Some(Wanted::Subscribe(id, listener))
+            }
+            Command::Complete(id) => Some(Wanted::Text(complete(&id.to_string()).as_str().into())),
+            Command::Pong => Some(Wanted::Text(pong().as_str().into())),
+        });
+        let wanted: Vec<_> = wanted.collect();
         drop(state);
-        subscribed
-            .into_iter()
-            .filter_map(|(id, listener)| match listener {
-                Some(listener) => subscribe_message(id, &*listener),
-                None => Some(complete(&id.to_string()).as_str().into()),
-            })
-            .collect()
+        let message = |wanted| match wanted {
+            Wanted::Subscribe(id, listener) => subscribe_message(id, &*listener),
+            Wanted::Text(text) => Some(text),
+        };
+        wanted.into_iter().filter_map(message).collect()
     }
 
     /// The messages that start every operation on a socket that knows none.
     fn all_again(&self) -> Vec<Utf8Bytes> {
         let mut state = self.state.lock();
-        state.commands.clear();
+        state.open = true;
         let mut operations: Vec<_> =
             state.operations.iter().map(|(id, listener)| (*id, Arc::clone(listener))).collect();
         drop(state);
@@ -210,7 +262,7 @@ impl Connection {
         let idle = state.operations.is_empty();
         if idle {
             state.running = false;
-            state.commands.clear();
+            state.shut();
         }
         idle
     }

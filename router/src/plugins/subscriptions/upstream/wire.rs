@@ -1,10 +1,12 @@
-//! One open socket to a subgraph: dialling, and reading and writing with bounds.
+//! One open socket to a subgraph: dialling, reading, and writing within bounds.
 
 use std::time::Duration;
 
+use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderValue, header};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
@@ -38,38 +40,50 @@ impl From<tungstenite::Error> for Error {
 /// No status was given with the close (RFC 6455 §7.1.5).
 const NO_STATUS: u16 = 1005;
 
-/// An acknowledged socket.
-pub(super) struct Wire {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    write_timeout: Duration,
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What is heard from a subgraph.
+pub(super) struct Reader {
+    socket: SplitStream<Socket>,
 }
 
-impl Wire {
-    /// Connects and waits for the subgraph's acknowledgement. The subgraph learns who asks with each operation, so
-    /// `connection_init` says nothing.
-    pub(super) async fn open(url: &url::Url, config: &UpstreamConfig) -> Result<Self, Error> {
-        let limit = millis(config.connect_timeout_ms);
-        let socket = tokio::time::timeout(limit, dial(url, config)).await.map_err(|_| Error::Timeout)??;
-        UPSTREAM_SOCKETS.add(1);
-        let mut wire = Self { socket, write_timeout: millis(config.pong_timeout_ms) };
-        wire.send(r#"{"type":"connection_init"}"#.into()).await?;
-        tokio::time::timeout(limit, wire.acknowledged()).await.map_err(|_| Error::Timeout)??;
-        Ok(wire)
-    }
+/// What is said to a subgraph. The two halves are used at once: a subgraph that waits for us to read would otherwise
+/// wait for as long as we wait for it to read.
+pub(super) struct Writer {
+    socket: SplitSink<Socket, Message>,
+    patience: Duration,
+    _counted: Counted,
+}
 
-    async fn acknowledged(&mut self) -> Result<(), Error> {
-        loop {
-            if let Some(text) = self.receive().await? {
-                let envelope: Envelope = serde_json::from_str(&text).map_err(|_| Error::Protocol)?;
-                match envelope.kind.as_ref() {
-                    "connection_ack" => return Ok(()),
-                    "ping" => self.send(r#"{"type":"pong"}"#.into()).await?,
-                    _ => {}
-                }
+/// An open socket in the metrics.
+struct Counted;
+
+/// Connects and waits for the subgraph's acknowledgement. The subgraph learns who asks with each operation, so
+/// `connection_init` says nothing.
+pub(super) async fn open(url: &url::Url, config: &UpstreamConfig) -> Result<(Writer, Reader), Error> {
+    let patience = millis(config.connect_timeout_ms);
+    let socket = timeout(patience, dial(url, config)).await.map_err(|_| Error::Timeout)??;
+    UPSTREAM_SOCKETS.add(1);
+    let (sink, stream) = socket.split();
+    let mut writer = Writer { socket: sink, patience: millis(config.pong_timeout_ms), _counted: Counted };
+    let mut reader = Reader { socket: stream };
+    writer.send([r#"{"type":"connection_init"}"#.into()]).await?;
+    timeout(patience, acknowledged(&mut reader)).await.map_err(|_| Error::Timeout)??;
+    Ok((writer, reader))
+}
+
+async fn acknowledged(reader: &mut Reader) -> Result<(), Error> {
+    loop {
+        if let Some(text) = reader.receive().await? {
+            let envelope: Envelope = serde_json::from_str(&text).map_err(|_| Error::Protocol)?;
+            if envelope.kind == "connection_ack" {
+                return Ok(());
             }
         }
     }
+}
 
+impl Reader {
     /// The next frame; nothing for one that only shows that the subgraph is there.
     pub(super) async fn receive(&mut self) -> Result<Option<Utf8Bytes>, Error> {
         match self.socket.next().await {
@@ -81,48 +95,43 @@ impl Wire {
             None => Err(Error::Closed(NO_STATUS)),
         }
     }
+}
 
-    pub(super) async fn send(&mut self, text: Utf8Bytes) -> Result<(), Error> {
-        self.write(Message::Text(text)).await
+impl Writer {
+    /// Sends all, in order. The bound is on each: many take as long as they take.
+    pub(super) async fn send(&mut self, texts: impl IntoIterator<Item = Utf8Bytes>) -> Result<(), Error> {
+        for text in texts {
+            self.feed(Message::Text(text)).await?;
+        }
+        self.flush().await
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), Error> {
-        self.write(Message::Ping(bytes::Bytes::new())).await
-    }
-
-    /// Sends many at once.
-    pub(super) async fn send_all(&mut self, texts: Vec<Utf8Bytes>) -> Result<(), Error> {
-        let writing = async {
-            for text in texts {
-                self.socket.feed(Message::Text(text)).await?;
-            }
-            self.socket.flush().await
-        };
-        Ok(tokio::time::timeout(self.write_timeout, writing).await.map_err(|_| Error::Timeout)??)
-    }
-
-    async fn write(&mut self, message: Message) -> Result<(), Error> {
-        let writing = self.socket.send(message);
-        Ok(tokio::time::timeout(self.write_timeout, writing).await.map_err(|_| Error::Timeout)??)
+        self.feed(Message::Ping(bytes::Bytes::new())).await?;
+        self.flush().await
     }
 
     /// Says goodbye; whether it is heard does not matter.
     pub(super) async fn close(mut self) {
-        let limit = self.write_timeout;
-        let _ = tokio::time::timeout(limit, self.socket.close(None)).await;
+        let _ = timeout(self.patience, self.socket.close()).await;
+    }
+
+    async fn feed(&mut self, message: Message) -> Result<(), Error> {
+        Ok(timeout(self.patience, self.socket.feed(message)).await.map_err(|_| Error::Timeout)??)
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        Ok(timeout(self.patience, self.socket.flush()).await.map_err(|_| Error::Timeout)??)
     }
 }
 
-impl Drop for Wire {
+impl Drop for Counted {
     fn drop(&mut self) {
         UPSTREAM_SOCKETS.add(-1);
     }
 }
 
-async fn dial(
-    url: &url::Url,
-    config: &UpstreamConfig,
-) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, Error> {
+async fn dial(url: &url::Url, config: &UpstreamConfig) -> Result<Socket, Error> {
     let connect = |error| Error::Connect(Box::new(error));
     let mut request = url.as_str().into_client_request().map_err(connect)?;
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));

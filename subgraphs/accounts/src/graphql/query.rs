@@ -1,0 +1,68 @@
+//! Reading accounts.
+
+use super::{account::Account, loader::UserLoader, service, user::User};
+use crate::view::Seen;
+use async_graphql::{Context, ID, Object};
+use velvet_kernel::{
+    fault::Fault,
+    id::UserId,
+    identity::{Viewer, viewer},
+};
+
+/// The root of queries.
+pub(crate) struct Query;
+
+#[Object]
+impl Query {
+    /// The signed-in account. Error UNAUTHENTICATED without a valid token.
+    async fn me(&self, ctx: &Context<'_>) -> Result<Account, Fault> {
+        let (viewer, service) = (viewer(ctx)?, service(ctx)?);
+        // A token outlives an account that was erased; it is nobody's then.
+        let account = service.account(viewer.id).await?.ok_or_else(Fault::unauthenticated)?;
+        Ok(Account::of(account, service.today()))
+    }
+
+    /// What a user shows to others; null when absent, hidden or blocked.
+    async fn user(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The user's id.")] id: ID,
+    ) -> Result<Option<User>, Fault> {
+        let viewer = viewer(ctx)?;
+        let Some(id) = UserId::parse(&id) else {
+            return Ok(None);
+        };
+        match seen(ctx, viewer, id).await? {
+            Seen::Visible(account) => Ok(Some(User::of(&account, service(ctx)?.today()))),
+            Seen::Nobody | Seen::Hidden => Ok(None),
+        }
+    }
+
+    /// A user as other subgraphs refer to them. One whom the viewer does not see stands there without
+    /// a profile, as a null would empty the page that shows them.
+    #[graphql(entity)]
+    async fn user_by_key(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The user's id.")] id: ID,
+    ) -> Result<Option<User>, Fault> {
+        let viewer = viewer(ctx)?;
+        let Some(id) = UserId::parse(&id) else {
+            return Ok(None);
+        };
+        match seen(ctx, viewer, id).await? {
+            Seen::Visible(account) => Ok(Some(User::of(&account, service(ctx)?.today()))),
+            Seen::Hidden => Ok(Some(User::tombstone(id))),
+            Seen::Nobody => Ok(None),
+        }
+    }
+}
+
+async fn seen(ctx: &Context<'_>, viewer: &Viewer, user: UserId) -> Result<Seen, Fault> {
+    let loader = ctx.data_opt::<UserLoader>().ok_or_else(Fault::internal)?;
+    let seen = loader.load(viewer.id, user).await?;
+    if seen == Seen::Nobody {
+        service(ctx)?.serve.absent().await?;
+    }
+    Ok(seen)
+}

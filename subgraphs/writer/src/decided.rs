@@ -1,0 +1,98 @@
+//! Decided events become rows: exactly once, in batches, each partition's in log order.
+
+use crate::{
+    apply::{Applier, Error, Interrupted, Work},
+    domain::{Changes, DOMAINS, of_topic},
+    reader::{self, Fill, Portion, Reader},
+    run::Parts,
+    table::Unfit,
+};
+use async_trait::async_trait;
+use futures::{StreamExt as _, stream};
+use sea_orm::DatabaseTransaction;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tracing::Instrument as _;
+use velvet_kernel::{
+    log::{Recorded, Stage, Topic},
+    telemetry,
+};
+
+/// All writers are one group, so that each partition has one.
+const GROUP: &str = "writer";
+/// Shards that are written at the same time; each costs a connection, and servers have few cores.
+const SHARDS_AT_ONCE: usize = 16;
+
+/// The topics of all domains' decided events.
+pub fn topics() -> Vec<Topic> {
+    DOMAINS.iter().map(|domain| Topic::of(domain.name(), Stage::Decided)).collect()
+}
+
+/// Applies decided events until the process is to end.
+pub async fn run(parts: Arc<Parts>) {
+    let applier = parts.applier(Rows);
+    let config = &parts.config.writer;
+    let fill = Fill { max: config.batch_max, wait: Duration::from_millis(config.batch_wait_ms) };
+    reader::forever("decided", &parts.stop, || session(&parts, &applier, GROUP, topics(), fill)).await;
+}
+
+/// Reads and applies as a member of a group, until something ends it.
+pub async fn session<W: Work>(
+    parts: &Parts,
+    applier: &Applier<W>,
+    group: &'static str,
+    topics: Vec<Topic>,
+    fill: Fill,
+) -> Result<(), reader::Error> {
+    let mut reader = Reader::join(&parts.config.kafka, group, &topics, &parts.shards, &parts.stop)?;
+    loop {
+        let Some((portions, batch)) = reader.next(fill).await? else {
+            if reader.changed() {
+                for shard in reader.shards() {
+                    applier.work.after(shard).await?;
+                }
+            }
+            continue;
+        };
+        let size: usize = portions.iter().map(|portion| portion.events.len()).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand events at most")]
+        metrics::histogram!("velvet_writer_batch_events", "work" => applier.work.name()).record(size as f64);
+        let span = tracing::info_span!("writer.batch", work = applier.work.name(), events = size);
+        let parent = portions.iter().flat_map(|portion| &portion.events).find_map(|event| event.traceparent.as_deref());
+        telemetry::follow(&span, parent);
+        match apply_all(applier, &portions).instrument(span).await {
+            Ok(()) => reader.done(&batch),
+            Err(Interrupted::Stopped(stopped)) => return Err(stopped.into()),
+            Err(error @ Interrupted::Overtaken) => return Err(reader::Error::Log(error.into())),
+        }
+    }
+}
+
+/// Applies the portions of all shards side by side. Each is finished or interrupted before this returns.
+async fn apply_all<W: Work>(applier: &Applier<W>, portions: &[Portion]) -> Result<(), Interrupted> {
+    let outcomes: Vec<Result<(), Interrupted>> =
+        stream::iter(portions).map(|portion| applier.apply(portion)).buffer_unordered(SHARDS_AT_ONCE).collect().await;
+    outcomes.into_iter().collect()
+}
+
+/// Upserts the rows that decided events carry.
+struct Rows;
+
+#[async_trait]
+impl Work for Rows {
+    fn name(&self) -> &'static str {
+        "decided"
+    }
+
+    async fn write(&self, tx: &DatabaseTransaction, events: &[Recorded]) -> Result<u64, Error> {
+        let mut changes: BTreeMap<&'static str, Box<dyn Changes>> = BTreeMap::new();
+        for event in events {
+            let domain = of_topic(&event.topic).ok_or_else(|| Unfit::Unknown(event.topic.0.clone()))?;
+            changes.entry(domain.name()).or_insert_with(|| domain.changes()).add(event)?;
+        }
+        let mut rows = 0;
+        for change in changes.values() {
+            rows += change.write(tx).await?;
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,235 @@
+//! Reading the log from the stored positions, whatever Kafka's own offsets say.
+
+use crate::{
+    positions::{self, Place, Positions, topic_of},
+    retry::{self, Backoff, Stopped},
+    shards::Shards,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use velvet_kernel::{
+    config::KafkaConfig,
+    log::{Batch, Consumer, Malformed, Partition, Recorded, Start, Topic, shard_of_partition},
+};
+
+/// How long a read waits for a first event before it looks whether the process is to end.
+const READ_WAIT: Duration = Duration::from_millis(500);
+/// A partition can be sought once the client has begun to fetch it; that takes a moment after the assignment.
+const SEEK_ATTEMPTS_MAX: u32 = 100;
+const SEEK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why reading must begin anew.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The process is to end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// Kafka's client has failed.
+    #[error("reading the log")]
+    Log(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The log gave something from before the stored position: it was sought in vain, or is not the
+    /// log that the position was of.
+    #[error("{topic}/{partition} gave {offset}, before the stored position {position}")]
+    Before {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// What came.
+        offset: i64,
+        /// What was asked for.
+        position: i64,
+    },
+}
+
+/// What one read holds for one shard.
+#[derive(Debug)]
+pub struct Portion {
+    /// The shard.
+    pub shard: u8,
+    /// The events, in log order per partition.
+    pub events: Vec<Recorded>,
+    /// Records that are no events of ours.
+    pub malformed: Vec<Malformed>,
+    /// The stored positions.
+    pub since: Positions,
+    /// The positions after this portion.
+    pub upto: Positions,
+}
+
+/// A member of a group that reads from stored positions.
+pub struct Reader {
+    consumer: Consumer,
+    shards: Arc<Shards>,
+    stop: CancellationToken,
+    positions: Positions,
+    group: &'static str,
+    changed: bool,
+}
+
+/// How much one read takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Fill {
+    /// Events at most.
+    pub max: usize,
+    /// How long to wait for more after the first.
+    pub wait: Duration,
+}
+
+impl Reader {
+    /// Joins a group.
+    pub fn join(
+        config: &KafkaConfig,
+        group: &'static str,
+        topics: &[Topic],
+        shards: &Arc<Shards>,
+        stop: &CancellationToken,
+    ) -> Result<Self, Error> {
+        let consumer = Consumer::join(config, group, topics, Start::Earliest).map_err(|error| Error::Log(error.into()))?;
+        Ok(Self { consumer, shards: Arc::clone(shards), stop: stop.clone(), positions: Positions::new(), group, changed: false })
+    }
+
+    /// What comes next, or nothing when there was nothing or the partitions have just changed.
+    pub async fn next(&mut self, fill: Fill) -> Result<Option<(Vec<Portion>, Batch)>, Error> {
+        let mut batch = self.read(fill.max, READ_WAIT).await?;
+        let deadline = Instant::now() + fill.wait;
+        while !batch.is_empty() && batch.events.len() < fill.max && Instant::now() < deadline {
+            let rest = deadline.duration_since(Instant::now());
+            batch.absorb(self.read(fill.max - batch.events.len(), rest).await?);
+        }
+        if let Some(assigned) = self.consumer.new_assignment() {
+            // The batch may hold records of either side of the change; all are read again.
+            self.begin(&assigned).await?;
+            return Ok(None);
+        }
+        if self.stop.is_cancelled() {
+            return Err(Stopped.into());
+        }
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        let portions = self.split(&mut batch)?;
+        Ok(Some((portions, batch)))
+    }
+
+    async fn read(&self, max: usize, wait: Duration) -> Result<Batch, Error> {
+        self.consumer.read(max, wait).await.map_err(|error| Error::Log(error.into()))
+    }
+
+    /// Reads the stored positions of the partitions that this member has now, and goes there.
+    async fn begin(&mut self, assigned: &[Partition]) -> Result<(), Error> {
+        self.positions.clear();
+        let mut by_shard: BTreeMap<u8, Vec<Place>> = BTreeMap::new();
+        for partition in assigned {
+            by_shard.entry(shard_of_partition(partition.1)).or_default().push(partition.into());
+        }
+        for (shard, places) in &by_shard {
+            let claim = || positions::claim(self.shards.primary(*shard), places);
+            let stored = retry::until_done("claim", &self.stop, claim).await?;
+            self.positions.extend(stored);
+        }
+        for (place, position) in &self.positions {
+            self.seek(place, *position).await?;
+        }
+        self.changed = true;
+        tracing::info!(group = self.group, partitions = self.positions.len(), "reader.assigned");
+        Ok(())
+    }
+
+    async fn seek(&self, place: &Place, position: i64) -> Result<(), Error> {
+        let mut attempts = 0;
+        loop {
+            let Err(error) = self.consumer.seek(&topic_of(place), place.partition, position) else {
+                return Ok(());
+            };
+            attempts += 1;
+            if attempts >= SEEK_ATTEMPTS_MAX {
+                return Err(Error::Log(error.into()));
+            }
+            if self.stop.run_until_cancelled(tokio::time::sleep(SEEK_PAUSE)).await.is_none() {
+                return Err(Stopped.into());
+            }
+        }
+    }
+
+    fn split(&self, batch: &mut Batch) -> Result<Vec<Portion>, Error> {
+        let mut portions: BTreeMap<u8, Portion> = BTreeMap::new();
+        for (partition, end) in batch.ends() {
+            let place = Place::from(partition);
+            let Some(position) = self.positions.get(&place) else { continue };
+            let shard = shard_of_partition(place.partition);
+            let portion = portions.entry(shard).or_insert_with(|| Portion {
+                shard,
+                events: Vec::new(),
+                malformed: Vec::new(),
+                since: Positions::new(),
+                upto: Positions::new(),
+            });
+            portion.since.insert(place.clone(), *position);
+            portion.upto.insert(place, end);
+        }
+        for event in std::mem::take(&mut batch.events) {
+            let place = Place { topic: event.topic.0.clone(), partition: event.partition };
+            let Some(position) = self.positions.get(&place) else { continue };
+            if event.offset < *position {
+                let (topic, partition, offset) = (place.topic, place.partition, event.offset);
+                return Err(Error::Before { topic, partition, offset, position: *position });
+            }
+            if let Some(portion) = portions.get_mut(&shard_of_partition(event.partition)) {
+                portion.events.push(event);
+            }
+        }
+        for malformed in std::mem::take(&mut batch.malformed) {
+            let shard = malformed.partition().map(shard_of_partition);
+            if let Some(portion) = shard.and_then(|shard| portions.get_mut(&shard)) {
+                portion.malformed.push(malformed);
+            }
+        }
+        Ok(portions.into_values().collect())
+    }
+
+    /// Notes that a batch is done: the stored positions stand after it.
+    pub fn done(&mut self, batch: &Batch) {
+        for (partition, end) in batch.ends() {
+            if let Some(position) = self.positions.get_mut(&Place::from(partition)) {
+                *position = end.max(*position);
+            }
+        }
+        if let Err(error) = self.consumer.commit(batch) {
+            // Kafka's offsets are for people who watch; the stored positions count.
+            tracing::debug!(group = self.group, %error, "reader.commit_failed");
+        }
+    }
+
+    /// Whether the partitions have changed since this was last asked.
+    pub fn changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The shards whose partitions this member has.
+    pub fn shards(&self) -> Vec<u8> {
+        let mut shards: Vec<u8> = self.positions.keys().map(|place| shard_of_partition(place.partition)).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        shards
+    }
+}
+
+/// Runs `session` with a fresh reader, again and again, until the process is to end.
+pub async fn forever<F, R>(what: &'static str, stop: &CancellationToken, mut session: F)
+where
+    F: FnMut() -> R,
+    R: Future<Output = Result<(), Error>>,
+{
+    while !stop.is_cancelled() {
+        let Err(error) = session().await else { continue };
+        if matches!(error, Error::Stopped(_)) {
+            return;
+        }
+        retry::note(what, &error);
+        if Backoff::default().pause(stop).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Running the writer until the process is told to end.
+
+use crate::{
+    apply::{Applier, Work},
+    calibrate, commands,
+    dead_letter::DeadLetters,
+    decided, lag,
+    outbox::Carrier,
+    shards::Shards,
+    warm,
+};
+use anyhow::Context as _;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use velvet_kernel::{api::health_routes, config::Config, log::Log, store::Store, telemetry};
+
+/// How long what is under way gets to finish when the process ends; the log has the rest.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long starting waits for Redis before it gives up; whoever supervises then starts it again.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT_PAUSE: Duration = Duration::from_millis(250);
+
+/// What all loops work with.
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The shards.
+    pub shards: Arc<Shards>,
+    /// The log's writing end.
+    pub log: Log,
+    /// The views; the writer only asks whether they are whole.
+    pub store: Store,
+    /// Ends the loops.
+    pub stop: CancellationToken,
+}
+
+impl Parts {
+    /// Connects.
+    pub async fn connect(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let shards = Arc::new(Shards::open(&config.writer.postgres).await?);
+        let log = Log::connect(&config.kafka).context("making the producer")?;
+        let store = connect_store(&config).await?;
+        Ok(Self { config, shards, log, store, stop })
+    }
+
+    /// Applies portions by `work`.
+    pub fn applier<W: Work>(&self, work: W) -> Applier<W> {
+        let dead_letters = DeadLetters::new(self.log.clone(), self.stop.clone());
+        Applier { shards: Arc::clone(&self.shards), dead_letters, stop: self.stop.clone(), work }
+    }
+
+    /// Empties outboxes.
+    pub fn carrier(&self) -> Carrier {
+        Carrier { shards: Arc::clone(&self.shards), log: self.log.clone(), stop: self.stop.clone() }
+    }
+}
+
+/// Connects to Redis, waiting for it a while.
+pub async fn connect_store(config: &Config) -> anyhow::Result<Store> {
+    let connected = tokio::time::timeout(CONNECT_PATIENCE, async {
+        loop {
+            match Store::connect(&config.redis).await {
+                Ok(store) => return store,
+                Err(error) => tracing::warn!(error = %telemetry::chain(&error), "start.redis_unavailable"),
+            }
+            tokio::time::sleep(CONNECT_PAUSE).await;
+        }
+    });
+    connected.await.context("Redis did not answer in time")
+}
+
+/// Runs all loops until SIGTERM or SIGINT, then drains.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let telemetry = telemetry::start(&config.telemetry, "velvet-writer")?;
+    let listen = config.writer.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    tracing::info!(%listen, "start");
+    let stop = CancellationToken::new();
+    let parts = Arc::new(Parts::connect(config, stop.clone()).await?);
+    let mut loops = JoinSet::new();
+    loops.spawn(decided::run(Arc::clone(&parts)));
+    loops.spawn(commands::run(Arc::clone(&parts)));
+    loops.spawn(warm::run(Arc::clone(&parts)));
+    loops.spawn(calibrate::run(Arc::clone(&parts)));
+    loops.spawn(lag::run(Arc::clone(&parts)));
+    let routes = health_routes(telemetry.metrics.clone(), move || lag::ready(Arc::clone(&parts)));
+    let ending = stop.clone();
+    tokio::spawn(async move {
+        ended().await;
+        tracing::info!("drain");
+        ending.cancel();
+    });
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    if tokio::time::timeout(DRAIN, async { while loops.join_next().await.is_some() {} }).await.is_err() {
+        tracing::warn!("drain.incomplete");
+    }
+    Ok(())
+}
+
+async fn ended() {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

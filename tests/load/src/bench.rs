@@ -1,0 +1,98 @@
+//! What all scenarios share: the stack, its processes, the time that is left, the report.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use velvet_kit::Handle;
+use velvet_kit::client::Client;
+
+use crate::arguments::Arguments;
+use crate::process::{cpu_us, of_stack};
+use crate::report::{Report, Row};
+
+pub struct Bench {
+    pub handle: Handle,
+    pub arguments: Arguments,
+    pub report: Report,
+    /// Process ids by name.
+    pub pids: BTreeMap<String, u32>,
+    /// Tells this run's messages from those of another one on the same stack.
+    pub run: String,
+    /// What a bare HTTP server on this machine answers at most, once measured.
+    pub echo_per_second: Option<f64>,
+    ends: Instant,
+}
+
+/// The processor time of router and API at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Cpu {
+    router: Option<f64>,
+    api: Option<f64>,
+}
+
+impl Bench {
+    pub async fn open(arguments: Arguments) -> Result<Self> {
+        let handle = Handle::from_env().context("finding the stack")?;
+        let pids = of_stack(&handle).await;
+        let ends = Instant::now() + Duration::from_secs(arguments.within_seconds);
+        let run = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+        Ok(Self { handle, arguments, report: Report::default(), pids, run, echo_per_second: None, ends })
+    }
+
+    /// What is left of the time that the whole may take.
+    pub fn left(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+
+    /// Adds a row and says it at once, as the table comes at the end.
+    pub fn add(&mut self, row: Row) {
+        let rate = row.rate_per_second.map(|rate| format!(" {rate:.0}/s")).unwrap_or_default();
+        let p99 = row.p99_ms.map(|p99| format!(" p99 {p99:.1} ms")).unwrap_or_default();
+        let value = row.value.as_ref().map(|value| format!(" {:.1} {}", value.amount, value.unit)).unwrap_or_default();
+        say(&format!("{} · {}:{rate}{p99}{value} {}", row.scenario, row.what, row.note));
+        self.report.rows.push(row);
+    }
+
+    pub fn cpu(&self) -> Cpu {
+        let of = |name: &str| self.pids.get(name).copied().and_then(cpu_us);
+        Cpu { router: of("router"), api: of("api") }
+    }
+
+    /// A client of all of them: connections are shared, tokens are each one's own.
+    pub fn client(&self, target: &Place) -> Result<Client> {
+        match target {
+            Place::Router => self.handle.client(),
+            Place::Subgraph(name) => self.handle.subgraph_client(name),
+        }
+    }
+}
+
+impl Cpu {
+    /// What was used since, per piece of work: router, API.
+    pub fn per(self, later: Self, count: f64) -> (Option<f64>, Option<f64>) {
+        let used = |before: Option<f64>, after: Option<f64>| Some((after? - before?) / count).filter(|_| count > 0.0);
+        (used(self.router, later.router), used(self.api, later.api))
+    }
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Router,
+    Subgraph(&'static str),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Router => f.write_str("router"),
+            Self::Subgraph(name) => write!(f, "subgraph {name}"),
+        }
+    }
+}
+
+/// Progress; the report alone goes to standard output.
+pub fn say(line: &str) {
+    eprintln!("{}", line.trim_end());
+}

@@ -1,0 +1,6 @@
+//! What the machine and the servers give when nothing of ours is in the way.
+
+pub mod copy;
+pub mod echo;
+pub mod kafka;
+pub mod redis;

@@ -1,0 +1,72 @@
+//! `redis-benchmark` with commands like those of a folded message.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::process::Command;
+use velvet_kit::StackInfo;
+use velvet_kit::servers::{find_program, run};
+
+const WITHIN: Duration = Duration::from_secs(20);
+const REQUESTS: u32 = 100_000;
+const CLIENTS: u32 = 12;
+/// The projector sends a batch's calls as one pipeline.
+const PIPELINE: u32 = 32;
+/// A view's entry by version; an inbox's entry: what each message costs once and twice.
+const VIEW: &str = "local old = redis.call('HGET', KEYS[1], 'v')
+if old and tonumber(old) > 1 then return 0 end
+redis.call('HSET', KEYS[1], 'v', '1', 'b', ARGV[1])
+return 1";
+const INBOX: &str = "redis.call('XADD', KEYS[1], 'MAXLEN', '~', '1000', '*', 'e', ARGV[1])
+redis.call('PUBLISH', KEYS[1], ARGV[1])
+return 1";
+
+/// What is measured: a name, the command.
+pub fn commands() -> Vec<(&'static str, Vec<String>)> {
+    let payload = "x".repeat(200);
+    let eval = |script: &str, key: &str| {
+        ["EVAL", script, "1", key, &payload].map(str::to_owned).to_vec()
+    };
+    vec![
+        ("HSET", ["HSET", "bench:{tag}:__rand_int__", "b", &payload].map(str::to_owned).to_vec()),
+        ("script of a view's entry", eval(VIEW, "bench:view:{tag}:__rand_int__")),
+        ("script of an inbox's entry", eval(INBOX, "bench:inbox:{tag}:__rand_int__")),
+    ]
+}
+
+/// Calls per second over all masters together.
+pub async fn measure(info: &StackInfo, command: &[String]) -> Result<f64> {
+    let program = find_program("redis-benchmark", &[]).context("redis-benchmark is not installed (redis-tools)")?;
+    let url = info.redis_urls.first().context("the stack has no Redis")?;
+    let url = reqwest::Url::parse(url).context("reading Redis' address")?;
+    let mut benchmark = Command::new(program);
+    benchmark.args(["-h", url.host_str().unwrap_or("127.0.0.1"), "-p", &url.port().unwrap_or(6379).to_string()]);
+    benchmark.args(["-n", &REQUESTS.to_string(), "-c", &CLIENTS.to_string(), "-P", &PIPELINE.to_string()]);
+    benchmark.args(["-r", "1000", "--csv"]);
+    if info.redis_urls.len() > 1 {
+        benchmark.arg("--cluster");
+    }
+    benchmark.args(command);
+    let printed = run(&mut benchmark, None, WITHIN).await?;
+    rate_of(&printed).with_context(|| format!("redis-benchmark said: {printed}"))
+}
+
+/// The second column of the last line.
+fn rate_of(csv: &str) -> Option<f64> {
+    let line = csv.lines().rev().find(|line| line.starts_with('"'))?;
+    // The first column is the command itself and may hold anything.
+    let columns: Vec<&str> = line.rsplit("\",\"").collect();
+    columns.get(columns.len().checked_sub(2)?)?.trim_matches('"').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_read_from_the_last_line() {
+        let csv = "\"test\",\"rps\",\"avg_latency_ms\",\"p99\"\n\"HSET a \\\"b\",\"12345.67\",\"0.1\",\"0.2\"\n";
+        assert_eq!(rate_of(csv), Some(12_345.67));
+        assert_eq!(rate_of("ERR unknown"), None);
+    }
+}

@@ -1,0 +1,68 @@
+//! Messages in many conversations, both members in turn; answered when they have their position.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use velvet_kit::client::Client;
+
+use crate::bench::{Bench, Place};
+use crate::graph::{body, mutate};
+use crate::people::{Pair, People};
+use crate::steps::{Target, moderate, search};
+
+const SEND: &str = "mutation($input: SendMessageInput!) { sendMessage(input: $input) {
+    __typename ... on MessageSent { message { id position sentAt } }
+} }";
+/// As long as people's messages are.
+const TEXT: &str = "I have two tickets for the concert on Friday and would love to go there with you. Shall we?";
+
+pub async fn measure(bench: &mut Bench, people: &People) -> Result<()> {
+    for place in [Place::Router, Place::Subgraph("messaging")] {
+        let target = target(bench, people, place)?;
+        moderate(bench, &target).await?;
+        search(bench, &target).await?;
+    }
+    Ok(())
+}
+
+fn target(bench: &Bench, people: &People, place: Place) -> Result<Target> {
+    let senders = Senders::new(bench, &people.pairs, place)?;
+    let prefix = format!("{}-{place}", bench.run);
+    let turn = AtomicU64::new(0);
+    let send = move |_| -> futures::future::BoxFuture<'static, _> {
+        let turn = turn.fetch_add(1, Ordering::Relaxed);
+        let (client, request) = senders.message(turn, &format!("{prefix}-{turn}"), TEXT);
+        Box::pin(async move { mutate(&client, request, "sendMessage", "MessageSent").await })
+    };
+    Ok(Target { scenario: "sendMessage", what: place.to_string(), send: Arc::new(send), note: None })
+}
+
+/// Who writes where.
+pub struct Senders(Vec<([Client; 2], String)>);
+
+impl Senders {
+    pub fn new(bench: &Bench, pairs: &[Pair], place: Place) -> Result<Self> {
+        let client = bench.client(&place)?;
+        let of = |pair: &Pair| {
+            let member = |index: usize| client.bearer(pair.members[index].client.token().unwrap_or_default());
+            ([member(0), member(1)], pair.conversation.clone())
+        };
+        Ok(Self(pairs.iter().map(of).collect()))
+    }
+
+    /// The message of this turn: who sends it, and the request.
+    pub fn message(&self, turn: u64, client_id: &str, text: &str) -> (Client, String) {
+        let turn = usize::try_from(turn).unwrap_or_default();
+        let (members, conversation) = &self.0[turn % self.0.len()];
+        let input: Value = json!({ "conversationId": conversation, "clientId": client_id, "body": text });
+        (members[turn / self.0.len() % 2].clone(), body(SEND, &json!({ "input": input })))
+    }
+
+    /// The same, of the first members alone; its text is its client id.
+    pub fn first_members_message(&self, turn: u64, text: &str) -> (Client, String) {
+        let pairs = self.0.len() as u64;
+        self.message(turn % pairs + turn / pairs * 2 * pairs, text, text)
+    }
+}
