@@ -17,7 +17,6 @@ CREATE TABLE blocks (
     blocker_id uuid NOT NULL,
     blocked_id uuid NOT NULL,
     blocked_at timestamptz NOT NULL,
-    event_id uuid NOT NULL,
     version bigint NOT NULL,
     PRIMARY KEY (blocker_id, blocked_id),
     CHECK (blocker_id <> blocked_id)

@@ -110,7 +110,8 @@ mod tests {
             recent.seen(user(1));
         }
         recent.seen(user(2));
-        let noted: Vec<_> = std::iter::from_fn(|| notes.try_recv().ok()).map(|(who, at)| (who, at.timestamp())).collect();
+        let noted: Vec<_> =
+            std::iter::from_fn(|| notes.try_recv().ok()).map(|(who, at)| (who, at.timestamp())).collect();
         assert_eq!(noted, [(user(1), 0), (user(1), 60), (user(1), 120), (user(2), 120)]);
     }
 

@@ -160,7 +160,8 @@ mod tests {
         let repeat = RegisterCommand { user_id: register("x@example.com").user_id, ..first.clone() };
         let Decision::Registered(user) = decide(Some(owner), repeat.clone()) else { panic!("refused") };
         assert_eq!(user.user_id, first.user_id);
-        let ids = [first, repeat].map(|command| decide(None, command.clone()).fact(command.command_id, command.created_at).id);
+        let ids = [first, repeat]
+            .map(|command| decide(None, command.clone()).fact(command.command_id, command.created_at).id);
         assert_eq!(ids[0], ids[1]);
     }
 }

@@ -8,8 +8,8 @@ mod sessions;
 use crate::{
     DOMAIN_NAME,
     event::{
-        Ended, Fact, ProfileChange, ProfileOutcome, RegisterOutcome, USER_ACTIVE, USER_CREATED, USER_LOCATED, USER_UPDATED,
-        USER_VERIFIED,
+        Ended, Fact, ProfileChange, ProfileOutcome, RegisterOutcome, USER_ACTIVE, USER_CREATED, USER_LOCATED,
+        USER_UPDATED, USER_VERIFIED,
     },
     model::VerificationStatus,
     row::{Row, SessionRow, UserRow},
@@ -57,9 +57,9 @@ impl Fold for Accounts {
             Fact::RegisterRefused { command_id } => {
                 effects.tell(DOMAIN_NAME, command_id, &RegisterOutcome::EmailTaken);
             }
-            Fact::ProfileUpdated(change) => answer(&mut effects, |effects| {
-                edit(state, USER_UPDATED, at, effects, |user| apply(user, change))
-            }),
+            Fact::ProfileUpdated(change) => {
+                answer(&mut effects, |effects| edit(state, USER_UPDATED, at, effects, |user| apply(user, change)))
+            }
             Fact::Located { cell } => answer(&mut effects, |effects| {
                 edit(state, USER_LOCATED, at, effects, |user| {
                     user.cell = Some(cell);

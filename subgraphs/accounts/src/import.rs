@@ -68,7 +68,8 @@ pub async fn run(serve: &Serve, lines: Vec<String>, mut progress: impl FnMut(usi
         let hash = match hashes.get(&person.password) {
             Some(hash) => hash.clone(),
             None => {
-                let password = Password::choose(&person.password).map_err(|why| anyhow!("the password {why}")).with_context(at)?;
+                let password =
+                    Password::choose(&person.password).map_err(|why| anyhow!("the password {why}")).with_context(at)?;
                 let hash = hasher.hash(&password).await.map_err(|fault| named(&fault)).with_context(at)?;
                 hashes.insert(person.password.clone(), hash.clone());
                 hash
@@ -77,7 +78,8 @@ pub async fn run(serve: &Serve, lines: Vec<String>, mut progress: impl FnMut(usi
         commands.push(command(person, hash, now, settings.distance_km_max).with_context(at)?);
     }
     let total = commands.len();
-    let mut registered = stream::iter(commands.into_iter().map(|command| register(&intake, command))).buffer_unordered(IN_FLIGHT_MAX);
+    let mut registered =
+        stream::iter(commands.into_iter().map(|command| register(&intake, command))).buffer_unordered(IN_FLIGHT_MAX);
     let mut done = 0;
     while let Some(outcome) = registered.next().await {
         outcome?;
@@ -89,7 +91,12 @@ pub async fn run(serve: &Serve, lines: Vec<String>, mut progress: impl FnMut(usi
     Ok(())
 }
 
-fn command(person: Person, password_hash: String, now: DateTime<Utc>, distance_km_max: i32) -> anyhow::Result<RegisterCommand> {
+fn command(
+    person: Person,
+    password_hash: String,
+    now: DateTime<Utc>,
+    distance_km_max: i32,
+) -> anyhow::Result<RegisterCommand> {
     let mut problems = Problems::default();
     let email = problems.check("email", Email::parse(&person.email));
     let display_name = problems.check("display_name", model::display_name(&person.display_name));
@@ -111,7 +118,8 @@ fn command(person: Person, password_hash: String, now: DateTime<Utc>, distance_k
         (email, display_name, bio, birth_date, preferences, problems.is_empty())
     else {
         let fields = InputInvalid::from(problems).fields;
-        let fields: Vec<String> = fields.into_iter().map(|problem| format!("{} {}", problem.field, problem.message)).collect();
+        let fields: Vec<String> =
+            fields.into_iter().map(|problem| format!("{} {}", problem.field, problem.message)).collect();
         bail!("out of bounds: {}", fields.join(", "));
     };
     Ok(RegisterCommand {
@@ -128,7 +136,11 @@ fn command(person: Person, password_hash: String, now: DateTime<Utc>, distance_k
         preferences,
         cell,
         last_active_at: Some(now - TimeDelta::seconds(person.last_active_seconds_ago.into())),
-        verification_status: if person.verified { VerificationStatus::Verified } else { VerificationStatus::Unverified },
+        verification_status: if person.verified {
+            VerificationStatus::Verified
+        } else {
+            VerificationStatus::Unverified
+        },
         created_at: now,
     })
 }
@@ -192,7 +204,8 @@ mod tests {
 
     #[test]
     fn what_is_out_of_bounds_is_named() {
-        let child = ALICE.replace("1990-05-01", "2010-05-01").replace("\"distance_km_max\":30", "\"distance_km_max\":51");
+        let child =
+            ALICE.replace("1990-05-01", "2010-05-01").replace("\"distance_km_max\":30", "\"distance_km_max\":51");
         let error = read(&child).unwrap_err().to_string();
         assert!(error.contains("birth_date") && error.contains("preferences.distanceKmMax"), "{error}");
         assert!(read(&ALICE.replace("\"bio\"", "\"boi\"")).is_err());

@@ -82,7 +82,11 @@ mod tests {
         let hidden: Vec<Fact> = facts.iter().map(|fact| serde_json::from_slice(&fact.data).unwrap()).collect();
         let expected = [(BOB, ALICE), (ALICE, BOB)].map(|(other, user)| Fact::Hidden {
             other: UserId::parse(other).unwrap(),
-            acknowledge: derived_id(&["block-ack", "00000000-0000-0000-0000-00000000000e", &format!("accounts:{user}")]),
+            acknowledge: derived_id(&[
+                "block-ack",
+                "00000000-0000-0000-0000-00000000000e",
+                &format!("accounts:{user}"),
+            ]),
         });
         assert_eq!(hidden, expected);
     }

@@ -36,7 +36,8 @@ impl Settings {
     }
 
     fn checked(self) -> Result<Self, Error> {
-        let limits = [self.login_failures_per_account_max, self.login_failures_per_address_max, self.login_window_seconds];
+        let limits =
+            [self.login_failures_per_account_max, self.login_failures_per_address_max, self.login_window_seconds];
         if limits.contains(&0) {
             return Err(Error::Bounds("domains.accounts: the limits of signing in must be at least 1".to_owned()));
         }

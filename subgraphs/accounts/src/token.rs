@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn what_we_never_made_is_no_token() {
         let text = RefreshToken::fresh(alice(), Uuid::from_u128(7)).text();
-        for odd in ["", "x", &text[1..], &format!("{text}A"), &format!("{}=", &text[1..]), &format!("{}é", &text[2..])] {
+        for odd in ["", "x", &text[1..], &format!("{text}A"), &format!("{}=", &text[1..]), &format!("{}é", &text[2..])]
+        {
             assert_eq!(RefreshToken::parse(odd), None, "{odd}");
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     table::Unfit,
 };
 use async_trait::async_trait;
-use futures::{StreamExt as _, stream};
+use futures::future::join_all;
 use sea_orm::DatabaseTransaction;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tracing::Instrument as _;
@@ -19,8 +19,6 @@ use velvet_kernel::{
 
 /// All writers are one group, so that each partition has one.
 const GROUP: &str = "writer";
-/// Shards that are written at the same time; each costs a connection, and servers have few cores.
-const SHARDS_AT_ONCE: usize = 16;
 
 /// The topics of all domains' decided events.
 pub fn topics() -> Vec<Topic> {
@@ -67,10 +65,9 @@ pub async fn session<W: Work>(
     }
 }
 
-/// Applies the portions of all shards side by side. Each is finished or interrupted before this returns.
+/// Applies the portions of all shards, 16 at most, side by side. Each is finished or interrupted before this returns.
 async fn apply_all<W: Work>(applier: &Applier<W>, portions: &[Portion]) -> Result<(), Interrupted> {
-    let outcomes: Vec<Result<(), Interrupted>> =
-        stream::iter(portions).map(|portion| applier.apply(portion)).buffer_unordered(SHARDS_AT_ONCE).collect().await;
+    let outcomes = join_all(portions.iter().map(|portion| applier.apply(portion))).await;
     outcomes.into_iter().collect()
 }
 

@@ -301,7 +301,8 @@ fn what_is_decided_carries_no_token() {
 fn happenings() -> impl Strategy<Value = Vec<(i64, Fact)>> {
     let family = prop_oneof![Just(PHONE), Just(LAPTOP)];
     let token = || (0..6_u8).prop_map(|n| format!("t{n}"));
-    let started = (family.clone(), token()).prop_map(|(family_id, token_hash)| Fact::SessionStarted { family_id, token_hash });
+    let started =
+        (family.clone(), token()).prop_map(|(family_id, token_hash)| Fact::SessionStarted { family_id, token_hash });
     let rotated = (family.clone(), token(), token()).prop_map(|(family_id, presented_hash, next_hash)| {
         Fact::SessionRotated { family_id, presented_hash, next_hash }
     });
@@ -310,8 +311,10 @@ fn happenings() -> impl Strategy<Value = Vec<(i64, Fact)>> {
         let preferences = Some(PreferencesChange { age_min, age_max, ..PreferencesChange::default() });
         Fact::ProfileUpdated(ProfileChange { preferences, ..ProfileChange::default() })
     });
-    let bio = "[a-z]{0,3}".prop_map(|bio| Fact::ProfileUpdated(ProfileChange { bio: Some(bio), ..ProfileChange::default() }));
-    let located = (-90.0..90.0, -180.0..180.0).prop_map(|(north, east)| Fact::Located { cell: Cell::snap(north, east) });
+    let bio =
+        "[a-z]{0,3}".prop_map(|bio| Fact::ProfileUpdated(ProfileChange { bio: Some(bio), ..ProfileChange::default() }));
+    let located =
+        (-90.0..90.0, -180.0..180.0).prop_map(|(north, east)| Fact::Located { cell: Cell::snap(north, east) });
     let verified = prop_oneof![Just(VerificationStatus::Pending), Just(VerificationStatus::Verified)]
         .prop_map(|status| Fact::Verified { status });
     let hidden = Just(Fact::Hidden { other: UserId(LAPTOP), acknowledge: PHONE });

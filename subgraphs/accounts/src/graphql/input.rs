@@ -103,7 +103,8 @@ pub(super) struct PreferencesInput {
 impl UpdateProfileInput {
     pub fn parse(self, distance_km_max: i32) -> Result<ProfileChange, InputInvalid> {
         let mut problems = Problems::default();
-        let mut check = |field, parsed: Option<model::Parsed<String>>| parsed.and_then(|parsed| problems.check(field, parsed));
+        let mut check =
+            |field, parsed: Option<model::Parsed<String>>| parsed.and_then(|parsed| problems.check(field, parsed));
         let mut change = ProfileChange {
             display_name: check("displayName", self.display_name.as_deref().map(model::display_name)),
             bio: check("bio", self.bio.as_deref().map(model::bio)),

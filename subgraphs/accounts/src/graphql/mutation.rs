@@ -5,8 +5,8 @@ use super::{
     input::{LoginInput, LogoutInput, RefreshSessionInput, RegisterInput, SetLocationInput, UpdateProfileInput},
     service,
     session::{
-        CredentialsRefused, EmailTaken, LoggedOut, LoginResult, LogoutResult, RefreshSessionResult, RegisterResult, Session,
-        TooManyAttempts,
+        CredentialsRefused, EmailTaken, LoggedOut, LoginResult, LogoutResult, RefreshSessionResult, RegisterResult,
+        Session, TooManyAttempts,
     },
 };
 use crate::{
@@ -111,7 +111,9 @@ impl Mutation {
         let service = service(ctx)?;
         Ok(match service.refresh(&input.refresh_token).await? {
             Some(granted) => RefreshSessionResult::Session(Box::new(Session::of(granted, service.today()))),
-            None => RefreshSessionResult::CredentialsRefused(refused("the refresh token is not good any more; sign in")),
+            None => {
+                RefreshSessionResult::CredentialsRefused(refused("the refresh token is not good any more; sign in"))
+            }
         })
     }
 

@@ -23,11 +23,7 @@ impl Query {
     }
 
     /// What a user shows to others; null when absent, hidden or blocked.
-    async fn user(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "The user's id.")] id: ID,
-    ) -> Result<Option<User>, Fault> {
+    async fn user(&self, ctx: &Context<'_>, #[graphql(desc = "The user's id.")] id: ID) -> Result<Option<User>, Fault> {
         let viewer = viewer(ctx)?;
         let Some(id) = UserId::parse(&id) else {
             return Ok(None);

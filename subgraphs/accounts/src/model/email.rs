@@ -111,9 +111,20 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused() {
         for text in [
-            "", "alice", "alice@", "alice@example", "alice@.com", "alice@example.", "alice@exa..mple.com",
-            "a@b@example.com", "ali ce@example.com", "alice@exa\tmple.com", "alice\0@example.com",
-            "alice@-example.com", "alice@example-.com", "alice\u{a0}@example.com",
+            "",
+            "alice",
+            "alice@",
+            "alice@example",
+            "alice@.com",
+            "alice@example.",
+            "alice@exa..mple.com",
+            "a@b@example.com",
+            "ali ce@example.com",
+            "alice@exa\tmple.com",
+            "alice\0@example.com",
+            "alice@-example.com",
+            "alice@example-.com",
+            "alice\u{a0}@example.com",
         ] {
             assert!(Email::parse(text).is_err(), "{text:?}");
         }

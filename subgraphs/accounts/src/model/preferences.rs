@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn genders_are_one_to_three_and_each_once() {
-        let of = |genders: &[Gender]| PreferencesChange { genders: Some(genders.to_vec()), ..PreferencesChange::default() };
+        let of =
+            |genders: &[Gender]| PreferencesChange { genders: Some(genders.to_vec()), ..PreferencesChange::default() };
         assert!(problems(&of(&GENDERS)).is_empty() && problems(&of(&[Gender::Male])).is_empty());
         assert_eq!(problems(&of(&[])), ["preferences.genders"]);
         assert_eq!(problems(&of(&[Gender::Male, Gender::Male])), ["preferences.genders"]);
@@ -151,7 +152,8 @@ mod tests {
     fn a_change_keeps_what_it_does_not_name() {
         let before = Preferences::first(DISTANCE_KM_MAX);
         assert_eq!(PreferencesChange::default().applied(&before), Some(before.clone()));
-        let narrower = PreferencesChange { age_max: Some(40), ..PreferencesChange::default() }.applied(&before).unwrap();
+        let narrower =
+            PreferencesChange { age_max: Some(40), ..PreferencesChange::default() }.applied(&before).unwrap();
         assert_eq!(narrower, Preferences { age_max: 40, ..before });
         let crossed = PreferencesChange { age_min: Some(41), ..PreferencesChange::default() };
         assert_eq!(crossed.applied(&narrower), None);

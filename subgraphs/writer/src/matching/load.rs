@@ -129,7 +129,6 @@ fn warmed_block(block: &blocks::Model) -> Warmed {
         blocker_id: UserId(block.blocker_id),
         blocked_id: UserId(block.blocked_id),
         blocked_at: block.blocked_at,
-        event_id: block.event_id,
     });
     Warmed::new(DOMAIN, row.entity(), version, row)
 }

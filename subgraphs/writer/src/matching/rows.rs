@@ -80,7 +80,6 @@ pub mod blocks {
         #[sea_orm(primary_key, auto_increment = false)]
         pub blocked_id: Uuid,
         pub blocked_at: DateTimeUtc,
-        pub event_id: Uuid,
         pub version: i64,
     }
 
@@ -151,7 +150,6 @@ fn block(row: &BlockRow, version: Version) -> blocks::Model {
         blocker_id: row.blocker_id.0,
         blocked_id: row.blocked_id.0,
         blocked_at: row.blocked_at,
-        event_id: row.event_id,
         version: stored_version(version),
     }
 }
