@@ -25,7 +25,14 @@ const documents = await Promise.all(
 );
 
 const all = { kind: "Document", definitions: documents.flatMap(({ document }) => document.definitions) };
-const problems = validate(buildASTSchema(schema), all);
+const built = buildASTSchema(schema);
+const problems = [
+  ...validate(built, all),
+  // Nothing of GraphQL's own validation says so.
+  ...all.definitions
+    .filter((node) => node.kind === "OperationDefinition" && !built.getRootType(node.operation))
+    .map((node) => `There is no ${node.operation} type for ${node.name.value}.`),
+];
 if (problems.length > 0) {
   throw new Error(`the operations do not fit ${schemaPath}:\n${problems.join("\n")}`);
 }

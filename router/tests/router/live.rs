@@ -22,6 +22,9 @@ async fn an_event_is_forwarded_as_the_subgraph_sent_it() {
     alice.subscribe("t", query).await;
     stack.streaming(2).await;
     alice.send(&json!({ "id": "s", "type": "complete" })).await;
+    // Answered in order: what was said before has been done.
+    alice.send(&json!({ "type": "ping" })).await;
+    assert_eq!(alice.message().await, json!({ "type": "pong" }));
     stack.world().post("three", "ann");
     let event = alice.event("t").await;
     assert_eq!(event["data"]["posts"]["post"], json!({ "id": "3", "text": "three", "__typename": "Post" }));

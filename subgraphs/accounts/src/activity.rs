@@ -110,9 +110,9 @@ mod tests {
             recent.seen(user(1));
         }
         recent.seen(user(2));
-        let noted: Vec<_> =
+        let who_and_when: Vec<_> =
             std::iter::from_fn(|| notes.try_recv().ok()).map(|(who, at)| (who, at.timestamp())).collect();
-        assert_eq!(noted, [(user(1), 0), (user(1), 60), (user(1), 120), (user(2), 120)]);
+        assert_eq!(who_and_when, [(user(1), 0), (user(1), 60), (user(1), 120), (user(2), 120)]);
     }
 
     #[test]

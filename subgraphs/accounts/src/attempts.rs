@@ -81,3 +81,18 @@ fn wait_of(reply: &Reply) -> u32 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_counts_on_the_account_and_on_a_known_address() {
+        let settings = Settings::default();
+        let alone = Attempt::new(&settings, "digest", None);
+        assert_eq!(alone.counts, [("accounts:attempts:account:{digest}".to_owned(), 10)]);
+        let from = Attempt::new(&settings, "digest", Some("198.51.100.7"));
+        assert_eq!(from.counts.iter().map(|(_, limit)| *limit).collect::<Vec<_>>(), [10, 50]);
+        assert!(!from.counts[1].0.contains("198.51"), "no personal data in keys");
+    }
+}

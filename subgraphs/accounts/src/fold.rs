@@ -58,7 +58,7 @@ impl Fold for Accounts {
                 effects.tell(DOMAIN_NAME, command_id, &RegisterOutcome::EmailTaken);
             }
             Fact::ProfileUpdated(change) => {
-                answer(&mut effects, |effects| edit(state, USER_UPDATED, at, effects, |user| apply(user, change)))
+                answer(&mut effects, |effects| edit(state, USER_UPDATED, at, effects, |user| apply(user, change)));
             }
             Fact::Located { cell } => answer(&mut effects, |effects| {
                 edit(state, USER_LOCATED, at, effects, |user| {

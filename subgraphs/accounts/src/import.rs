@@ -59,22 +59,13 @@ struct Person {
 /// person whose address is taken counts as done, so running it again changes nothing.
 pub async fn run(serve: &Serve, lines: Vec<String>, mut progress: impl FnMut(usize)) -> anyhow::Result<()> {
     let settings = Settings::read(&serve.config)?;
-    let (hasher, intake, now) = (Hasher::new()?, serve.intake(DOMAIN_NAME), serve.clock.now());
-    let mut hashes: HashMap<String, String> = HashMap::new();
+    let (intake, now) = (serve.intake(DOMAIN_NAME), serve.clock.now());
+    let mut passwords = Passwords { hasher: Hasher::new()?, known: HashMap::new() };
     let mut commands = Vec::with_capacity(lines.len());
     for (index, line) in lines.iter().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let at = || format!("line {}", index + 1);
         let person: Person = serde_json::from_str(line).with_context(at)?;
-        let hash = match hashes.get(&person.password) {
-            Some(hash) => hash.clone(),
-            None => {
-                let password =
-                    Password::choose(&person.password).map_err(|why| anyhow!("the password {why}")).with_context(at)?;
-                let hash = hasher.hash(&password).await.map_err(|fault| named(&fault)).with_context(at)?;
-                hashes.insert(person.password.clone(), hash.clone());
-                hash
-            }
-        };
+        let hash = passwords.hash(&person.password).await.with_context(at)?;
         commands.push(command(person, hash, now, settings.distance_km_max).with_context(at)?);
     }
     let total = commands.len();
@@ -89,6 +80,24 @@ pub async fn run(serve: &Serve, lines: Vec<String>, mut progress: impl FnMut(usi
         }
     }
     Ok(())
+}
+
+/// Passwords, each hashed once: a demo population shares a few.
+struct Passwords {
+    hasher: Hasher,
+    known: HashMap<String, String>,
+}
+
+impl Passwords {
+    async fn hash(&mut self, text: &str) -> anyhow::Result<String> {
+        if let Some(hash) = self.known.get(text) {
+            return Ok(hash.clone());
+        }
+        let password = Password::choose(text).map_err(|why| anyhow!("the password {why}"))?;
+        let hash = self.hasher.hash(&password).await.map_err(|fault| named(&fault))?;
+        self.known.insert(text.to_owned(), hash.clone());
+        Ok(hash)
+    }
 }
 
 fn command(

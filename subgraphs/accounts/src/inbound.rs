@@ -18,6 +18,7 @@ pub(crate) const MATCHING: Inbound = Inbound { from: "matching", translate };
 
 /// Matching's block, as far as accounts reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "they are named as matching has them")]
 struct Blocked {
     blocker_id: UserId,
     blocked_id: UserId,

@@ -158,16 +158,23 @@ impl Service {
         if let Err(retry_after_seconds) = attempt.count(&self.serve.store).await? {
             return Ok(SignedIn::TooManyAttempts { retry_after_seconds });
         }
-        let login = self.login_of(&digest).await?;
+        let known = self.known_by(&digest, password).await;
+        // Only a wrong password is held against anyone; a fault of ours is not.
+        if !matches!(known, Ok(None)) {
+            attempt.forgive(&self.serve.store).await?;
+        }
+        match known? {
+            Some(user) => Ok(SignedIn::Session(Box::new(self.start_session(user).await?))),
+            None => Ok(SignedIn::Refused),
+        }
+    }
+
+    /// Whose address and password these are.
+    async fn known_by(&self, email_digest: &str, password: &str) -> Result<Option<UserId>, Fault> {
+        let login = self.login_of(email_digest).await?;
         let hash = login.as_ref().map(|login| login.password_hash.as_str());
         let right = self.hasher.verify(Password::attempt(password), hash).await?;
-        match login {
-            Some(login) if right => {
-                attempt.forgive(&self.serve.store).await?;
-                Ok(SignedIn::Session(Box::new(self.start_session(login.user_id).await?)))
-            }
-            Some(_) | None => Ok(SignedIn::Refused),
-        }
+        Ok(login.filter(|_| right).map(|login| login.user_id))
     }
 
     async fn login_of(&self, email_digest: &str) -> Result<Option<LoginView>, Fault> {

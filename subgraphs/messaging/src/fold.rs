@@ -95,9 +95,9 @@ impl Case<'_> {
     }
 
     /// A block is told to matching even when it changes nothing here, as its caller waits for that.
-    fn block(self, blocker: UserId, blocked: UserId, ack: Uuid) -> Effects {
+    fn block(self, blocker: UserId, other: UserId, ack: Uuid) -> Effects {
         let mut effects = Effects::none();
-        effects.block(NAME, blocker, blocked);
+        effects.block(NAME, blocker, other);
         let closes = self.state.closed_at.is_none();
         self.state.blocked = true;
         self.state.closed_at.get_or_insert(self.at.time);

@@ -41,7 +41,9 @@ struct BlockRequest {
 fn translate(event: &Recorded) -> Result<Vec<NewEvent>, Malformed> {
     let fact = match event.kind.as_str() {
         "matching.matched" | "matching.unmatched" => of_match(event.parse()?, event.kind == "matching.matched"),
-        "matching.blocked" => Some(of_block(&event.parse()?, event.parse::<BlockRequest>()?.event_id.unwrap_or(event.id))),
+        "matching.blocked" => {
+            Some(of_block(&event.parse()?, event.parse::<BlockRequest>()?.event_id.unwrap_or(event.id)))
+        }
         _ => None,
     };
     Ok(fact.into_iter().map(|(conversation, fact)| relayed(event, conversation, &fact)).collect())
@@ -71,7 +73,10 @@ fn relayed(event: &Recorded, conversation: ConversationId, fact: &Fact) -> NewEv
 mod tests {
     use super::*;
     use serde_json::{Value, json};
-    use velvet_kernel::{fold::Version, log::{Stage, Topic}};
+    use velvet_kernel::{
+        fold::Version,
+        log::{Stage, Topic},
+    };
 
     const ALICE: &str = "00000000-0000-0000-0000-00000000000a";
     const BOB: &str = "00000000-0000-0000-0000-00000000000b";

@@ -49,6 +49,7 @@ fn serve(serve: &Serve) -> anyhow::Result<Api> {
 }
 
 fn project(shared: &Shared) -> anyhow::Result<Vec<futures::future::BoxFuture<'static, ()>>> {
+    shared.config.domain::<Settings>(NAME)?;
     let projection = Projection { domain: NAME, fold: Arc::new(fold::Messaging), inbound: inbound::all() };
     Ok(loops(projection, shared))
 }

@@ -240,7 +240,14 @@ mod tests {
     #[test]
     fn a_forged_message_id_is_none() {
         let at = |position| MessageId { position, ..id() }.to_string();
-        let bad = [String::new(), "?".repeat(32), at(0), at(-1), id().to_string()[..31].to_owned(), id().to_string() + "AAAA"];
+        let bad = [
+            String::new(),
+            "?".repeat(32),
+            at(0),
+            at(-1),
+            id().to_string()[..31].to_owned(),
+            id().to_string() + "AAAA",
+        ];
         for text in bad {
             assert_eq!(MessageId::parse(&text), None, "{text}");
         }
@@ -265,10 +272,13 @@ mod tests {
 
     #[test]
     fn an_emoji_is_one_symbol() {
-        for good in ["👍", "❤️", "👩‍❤️‍💋‍👨", "🇩🇪", "1️⃣", "#️⃣", "👍🏽", "ℹ️", "🅰️", "㊗️", "™️"] {
+        for good in ["👍", "❤️", "👩‍❤️‍💋‍👨", "🇩🇪", "1️⃣", "#️⃣", "👍🏽", "ℹ️", "🅰️", "㊗️", "™️"]
+        {
             assert!(parse_emoji(good).is_ok(), "{good}");
         }
-        for bad in ["", "a", ":)", "👍👍", "1", "é", "я", "漢", " ", "\u{200d}", "\u{fe0f}", "👍a", &"\u{200d}👍".repeat(9)] {
+        for bad in
+            ["", "a", ":)", "👍👍", "1", "é", "я", "漢", " ", "\u{200d}", "\u{fe0f}", "👍a", &"\u{200d}👍".repeat(9)]
+        {
             assert!(parse_emoji(bad).is_err(), "{bad:?}");
         }
     }

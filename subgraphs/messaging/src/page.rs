@@ -108,7 +108,13 @@ mod tests {
     use super::*;
     use velvet_kernel::fault::Code;
 
-    fn span(first: Option<i32>, after: Option<i64>, last: Option<i32>, before: Option<i64>, end: i64) -> (i64, i64, bool, bool) {
+    fn span(
+        first: Option<i32>,
+        after: Option<i64>,
+        last: Option<i32>,
+        before: Option<i64>,
+        end: i64,
+    ) -> (i64, i64, bool, bool) {
         let arguments = Arguments { first, after: after.map(seal_position), last, before: before.map(seal_position) };
         let span = Span::of(&arguments, end).unwrap();
         let info = span.page_info();

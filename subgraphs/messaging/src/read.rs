@@ -36,11 +36,7 @@ pub async fn conversations(
 }
 
 /// Reads a conversation that a user sees; absent, foreign and blocked look the same.
-pub async fn conversation_of(
-    serve: &Serve,
-    user: UserId,
-    id: ConversationId,
-) -> Result<Option<Conversation>, Fault> {
+pub async fn conversation_of(serve: &Serve, user: UserId, id: ConversationId) -> Result<Option<Conversation>, Fault> {
     let found = conversations(serve, &[id]).await?.remove(&id);
     Ok(found.filter(|conversation| conversation.shows(user)))
 }

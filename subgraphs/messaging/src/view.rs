@@ -311,7 +311,8 @@ fn parse_reactions(key: &str, reply: &Reply) -> Result<HashMap<i64, Vec<Reaction
     for (name, value) in fields(reply) {
         let mut parts = name.splitn(3, ':');
         let position = parts.next().and_then(|text| text.parse().ok());
-        let (Some(position), Some(user_id), Some(emoji)) = (position, parts.next().and_then(UserId::parse), parts.next())
+        let (Some(position), Some(user_id), Some(emoji)) =
+            (position, parts.next().and_then(UserId::parse), parts.next())
         else {
             continue;
         };

@@ -203,7 +203,7 @@ pub async fn run(parts: Arc<Parts>) {
     while !parts.stop.is_cancelled() {
         if let Err(error) = session(&parts, &reads, &rebuilds).await {
             tracing::warn!(%error, "warm.session_failed");
-            drop(parts.stop.run_until_cancelled(tokio::time::sleep(READ_WAIT)).await);
+            parts.stop.run_until_cancelled(tokio::time::sleep(READ_WAIT)).await;
         }
     }
 }

@@ -47,6 +47,9 @@ pub struct Arguments {
     /// The whole ends by itself after this time; what is left then is left out, and said so.
     #[arg(long, default_value_t = 350, value_parser = clap::value_parser!(u64).range(10..=3_600))]
     pub within_seconds: u64,
+    /// Only checks the arguments: before a stack is started for them.
+    #[arg(long, hide = true)]
+    pub check: bool,
     /// Answers every POST with its own body until standard input ends: the raw limit. Used by this program itself.
     #[arg(long, hide = true)]
     pub echo: bool,

@@ -127,19 +127,8 @@ impl Row {
     }
 }
 
-const HEAD: [&str; 11] = [
-    "",
-    "offered/s",
-    "rate/s",
-    "p50 ms",
-    "p99 ms",
-    "errors",
-    "router cpu µs",
-    "API cpu µs",
-    "of raw",
-    "value",
-    "note",
-];
+const HEAD: [&str; 11] =
+    ["", "offered/s", "rate/s", "p50 ms", "p99 ms", "errors", "router cpu µs", "API cpu µs", "of raw", "value", "note"];
 
 impl Report {
     /// The table, with a line between scenarios, the notes below.
@@ -184,11 +173,11 @@ fn line(text: &mut String, cells: &[String], widths: &[usize]) {
     let mut printed = String::new();
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         let gap = " ".repeat(width.saturating_sub(cell.chars().count()));
-        match column {
-            0 => printed.push_str(&format!("{cell}{gap}")),
-            _ if column == last => printed.push_str(&format!("  {cell}")),
-            _ => printed.push_str(&format!("  {gap}{cell}")),
-        }
+        let _ = match column {
+            0 => write!(printed, "{cell}{gap}"),
+            _ if column == last => write!(printed, "  {cell}"),
+            _ => write!(printed, "  {gap}{cell}"),
+        };
     }
     let _ = writeln!(text, "{}", printed.trim_end());
 }

@@ -255,6 +255,15 @@ test("signing out ends the streams, and the socket", async () => {
   assert.ok((await failure(subscribe())) instanceof SignedOut);
 });
 
+test("who signs in next never gets the socket of who was there before", async () => {
+  await started();
+  await session.login({ email: "bob@example.org", password: "correct horse" });
+  await started();
+  assert.equal(graph.inits.length, 2);
+  assert.equal(graph.inits[1], `Bearer ${await session.accessToken()}`);
+  assert.deepEqual(graph.subscribes.at(-1), { position: true });
+});
+
 test("a refused refresh ends the streams", async () => {
   const stream = await started();
   graph.revoke();

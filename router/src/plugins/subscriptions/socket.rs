@@ -16,7 +16,7 @@ use super::outbound::Outbound;
 use super::plan::{Plan, Planned, Refused};
 use super::protocol::{Close, Object, Operation, error, failure};
 use super::request;
-use super::subscription::Subscription;
+use super::subscription::{Start, Subscription};
 use crate::plugins::auth::Viewer;
 
 pub(super) struct Socket {
@@ -183,8 +183,8 @@ impl Socket {
             Ok(variables) => variables,
             Err(refused) => return self.refuse(id, serial, &refused),
         };
-        let after = operation.extensions.as_ref().and_then(after);
-        let subscription = Subscription::new(self, id, serial, plan, variables, after);
+        let start = operation.extensions.as_ref().map(start).unwrap_or_default();
+        let subscription = Subscription::new(self, id, serial, plan, variables, start);
         let mut operations = self.operations.lock();
         // The client may have lost interest while it was planned.
         let Some(running) = operations.get_mut(id).filter(|running| running.serial == serial) else {
@@ -203,9 +203,12 @@ impl Socket {
     }
 }
 
-/// The position that the client wants to go on from.
-fn after(extensions: &Object) -> Option<Value> {
-    extensions.get("after").filter(|after| !after.is_null()).cloned()
+/// How the client wants its stream to start.
+fn start(extensions: &Object) -> Start {
+    Start {
+        after: extensions.get("after").filter(|after| !after.is_null()).cloned(),
+        announce: extensions.get("position").and_then(Value::as_bool).unwrap_or_default(),
+    }
 }
 
 impl Running {

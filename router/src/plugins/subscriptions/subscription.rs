@@ -36,6 +36,8 @@ pub(super) struct Subscription {
 struct State {
     /// The last position seen, at first the client's own.
     cursor: Option<Value>,
+    /// Whether the client still waits to be told where the stream starts.
+    announce: bool,
     upstream: Option<Lease>,
     /// Events that wait for their execution, in order.
     waiting: VecDeque<Waiting>,
@@ -61,6 +63,15 @@ struct Event<'a> {
     extensions: Option<&'a RawValue>,
 }
 
+/// How the client wants its stream to start.
+#[derive(Default)]
+pub(super) struct Start {
+    /// The position to go on from.
+    pub(super) after: Option<Value>,
+    /// Whether to tell where the stream starts, before anything comes.
+    pub(super) announce: bool,
+}
+
 /// What of an event's extensions is for us.
 #[derive(Default, Deserialize)]
 struct Position {
@@ -79,7 +90,7 @@ impl Subscription {
         serial: u64,
         plan: Arc<Plan>,
         variables: Object,
-        after: Option<Value>,
+        start: Start,
     ) -> Arc<Self> {
         Arc::new_cyclic(|myself| Self {
             socket: Arc::clone(socket),
@@ -87,7 +98,7 @@ impl Subscription {
             serial,
             plan,
             variables,
-            state: Mutex::new(State { cursor: after, ..State::default() }),
+            state: Mutex::new(State { cursor: start.after, announce: start.announce, ..State::default() }),
             myself: Weak::clone(myself),
         })
     }
@@ -142,6 +153,10 @@ impl Subscription {
             state.cursor = position.cursor;
         }
         if position.positioned {
+            if std::mem::take(&mut state.announce) {
+                let text = std::str::from_utf8(response).unwrap_or("null");
+                self.socket.outbound.push(next(&self.id, text));
+            }
             return;
         }
         // All under the lock: a client sees events in the order in which their positions were taken down.

@@ -256,3 +256,24 @@ where
         )
         .route("/metrics", get(move || async move { metrics.render() }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(hops: &[&'static str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for hop in hops {
+            headers.append("x-forwarded-for", axum::http::HeaderValue::from_static(hop));
+        }
+        ClientAddress::of(&headers).0
+    }
+
+    #[test]
+    fn a_request_comes_from_the_hop_before_the_router() {
+        assert_eq!(address(&["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(address(&["forged, 198.51.100.7"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(address(&["forged", "forged, 2001:db8::7 "]).as_deref(), Some("2001:db8::7"));
+        assert_eq!((address(&[]), address(&[""]), address(&["a, "])), (None, None, None));
+    }
+}

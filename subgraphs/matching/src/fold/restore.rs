@@ -49,9 +49,9 @@ fn matched(state: &mut State, row: &MatchRow, at: &Moment<'_>, effects: &mut Eff
     state.matched.get_or_insert(Matched { at: row.matched_at, conversation_open: true, ended: None });
     if row.status != MatchStatus::Active {
         let (at, by) = (row.ended_at.unwrap_or(at.time), row.ended_by.unwrap_or(row.owner_id));
-        pair::end(state, Ended { at, by, status: row.status });
+        end(state, Ended { at, by, status: row.status });
     } else if let Some(by) = state.blocked_by.first().copied() {
-        pair::end(state, Ended { at: at.time, by, status: MatchStatus::Blocked });
+        end(state, Ended { at: at.time, by, status: MatchStatus::Blocked });
     }
     pair::show_match(state, pair, at.version, effects);
 }
@@ -61,10 +61,19 @@ fn block(state: &mut State, row: &BlockRow, at: &Moment<'_>, effects: &mut Effec
     let waited = pair::waiting(state, pair);
     pair::add_block(state, row.blocker_id);
     // The match's own rows may have been stored before the block reached them.
-    pair::end(state, Ended { at: row.blocked_at, by: row.blocker_id, status: MatchStatus::Blocked });
+    end(state, Ended { at: row.blocked_at, by: row.blocker_id, status: MatchStatus::Blocked });
     effects.block(DOMAIN_NAME, row.blocker_id, row.blocked_id);
     pair::show_match(state, pair, at.version, effects);
     show_super_likes(state, pair, waited, effects);
+}
+
+/// Ends the match, or says how it ended before that: the first end is the one that counts.
+fn end(state: &mut State, ended: Ended) {
+    if let Some(matched) = &mut state.matched
+        && matched.ended.is_none_or(|known| known.at > ended.at)
+    {
+        matched.ended = Some(ended);
+    }
 }
 
 fn user(state: &mut State, row: UserRow, effects: &mut Effects) {

@@ -67,6 +67,7 @@ type MatchingSchema = Schema<query::Query, mutation::Mutation, subscription::Sub
 fn schema() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Subscription> {
     Schema::build(query::Query, mutation::Mutation, subscription::Subscription)
         .enable_federation()
+        .enable_subscription_in_federation()
         .limit_depth(DEPTH_MAX)
         .limit_complexity(COMPLEXITY_MAX)
 }

@@ -57,7 +57,8 @@ impl Subscription {
         #[graphql(desc = "The cursor of the last event seen.")] after: Option<Cursor>,
     ) -> Result<impl Stream<Item = Result<MatchEvent, Fault>> + use<>, Fault> {
         let (viewer, api) = (viewer(ctx)?.clone(), Api::of(ctx)?);
-        let after = after.or_else(|| ctx.data_opt::<Resume>().map(|resume| resume.0.clone()));
+        // The transport's cursor is the newer one: a router that lost the subgraph resumes with it.
+        let after = ctx.data_opt::<Resume>().map(|resume| resume.0.clone()).or(after);
         let (start, items) = api.serve.live.follow::<LiveEvent>(DOMAIN_NAME, viewer.id, after.as_ref()).await?;
         let place = ctx.data_opt::<StreamCursor>().cloned().unwrap_or_default();
         place.starts_at(start);

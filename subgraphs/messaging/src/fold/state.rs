@@ -207,7 +207,8 @@ impl Changes {
     pub fn note(&mut self, position: i64, version: Version) {
         self.last.insert(position, version);
         if self.last.len() > CHANGES_MAX
-            && let Some((oldest, version)) = self.last.iter().min_by_key(|(_, version)| **version).map(|(p, v)| (*p, *v))
+            && let Some((oldest, version)) =
+                self.last.iter().min_by_key(|(_, version)| **version).map(|(p, v)| (*p, *v))
         {
             self.last.remove(&oldest);
             self.forget_until(version);

@@ -130,6 +130,10 @@ impl ConversationConnection {
     /// A page of these conversations, each with its cursor.
     pub fn new(page: Vec<(String, Conversation)>, page_info: PageInfo) -> Self {
         let nodes = page.iter().map(|(_, node)| node.clone()).collect();
-        Self { edges: page.into_iter().map(|(cursor, node)| ConversationEdge { cursor, node }).collect(), nodes, page_info }
+        Self {
+            edges: page.into_iter().map(|(cursor, node)| ConversationEdge { cursor, node }).collect(),
+            nodes,
+            page_info,
+        }
     }
 }

@@ -59,10 +59,7 @@ impl BatchFn<MessageId, Loaded<Message>> for Messages {
 }
 
 /// Gives each key what was found for it, or the fault that all of them met.
-fn spread<K: Copy + Eq + std::hash::Hash, T>(
-    keys: &[K],
-    found: Result<HashMap<K, T>, Fault>,
-) -> HashMap<K, Loaded<T>> {
+fn spread<K: Copy + Eq + std::hash::Hash, T>(keys: &[K], found: Result<HashMap<K, T>, Fault>) -> HashMap<K, Loaded<T>> {
     match found {
         Ok(mut found) => keys.iter().map(|key| (*key, Ok(found.remove(key).map(Arc::new)))).collect(),
         Err(fault) => keys.iter().map(|key| (*key, Err(fault.clone()))).collect(),

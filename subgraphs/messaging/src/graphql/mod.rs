@@ -40,6 +40,7 @@ pub struct Context {
 pub fn subgraph(serve: Option<&Serve>) -> Subgraph<Query, Mutation, Subscription> {
     let mut schema = Schema::build(Query, Mutation, Subscription)
         .enable_federation()
+        .enable_subscription_in_federation()
         .limit_depth(DEPTH_MAX)
         .limit_complexity(COMPLEXITY_MAX);
     let mut decorate: Decorate = Arc::new(|request: Request| request);

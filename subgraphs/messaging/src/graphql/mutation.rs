@@ -19,13 +19,7 @@ use crate::{
 };
 use async_graphql::{Context, ID, Object};
 use velvet_kernel::{
-    command::request_id,
-    fault::Fault,
-    graph::Problems,
-    id::UserId,
-    identity::viewer,
-    store::Call,
-    time::fresh_id,
+    command::request_id, fault::Fault, graph::Problems, id::UserId, identity::viewer, store::Call, time::fresh_id,
 };
 
 /// The mutations of messaging.

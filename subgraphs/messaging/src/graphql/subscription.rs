@@ -82,6 +82,7 @@ impl MessageEvent {
 
 /// Whether somebody is typing.
 #[derive(Debug, SimpleObject)]
+#[expect(clippy::struct_field_names, reason = "the public graph names the field so")]
 pub struct Typing {
     /// The conversation.
     conversation_id: ID,
@@ -104,7 +105,8 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<MessageEvent, Fault>> + use<>, Fault> {
         let viewer = viewer(ctx)?;
         let serve = &messaging(ctx)?.serve;
-        let after = after.or_else(|| ctx.data_opt::<Resume>().map(|resume| resume.0.clone()));
+        // The transport's cursor is the newer one: a router that lost the subgraph resumes with it.
+        let after = ctx.data_opt::<Resume>().map(|resume| resume.0.clone()).or(after);
         let (start, items) = serve.live.follow::<LiveEvent>(NAME, viewer.id, after.as_ref()).await?;
         let position = ctx.data_opt::<StreamCursor>().cloned().unwrap_or_default();
         position.starts_at(start);
@@ -139,7 +141,10 @@ fn time_left(serve: &Serve, viewer: &Viewer) -> Duration {
 }
 
 /// Hands on a stream until it ends or the viewer's token does, which is told.
-fn until<S: Stream, E: Future<Output = ()>>(items: S, end: E) -> impl Stream<Item = Result<S::Item, Fault>> + use<S, E> {
+fn until<S: Stream, E: Future<Output = ()>>(
+    items: S,
+    end: E,
+) -> impl Stream<Item = Result<S::Item, Fault>> + use<S, E> {
     let items = items.map(|item| Some(Ok(item))).chain(stream::iter([None]));
     let end = end.map(|()| Some(Err(Fault::unauthenticated()))).into_stream().chain(stream::iter([None]));
     stream::select(items, end).take_while(|step| future::ready(step.is_some())).filter_map(future::ready)

@@ -72,7 +72,9 @@ async fn every_root_field_needs_a_viewer() {
         let answer = serde_json::to_value(schema.execute(operation).await).unwrap();
         assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{operation}: {answer}");
     }
-    for operation in ["subscription { messageEvents { __typename } }", "subscription { typing(conversationId: \"x\") { typing } }"] {
+    for operation in
+        ["subscription { messageEvents { __typename } }", "subscription { typing(conversationId: \"x\") { typing } }"]
+    {
         let mut answers = schema.execute_stream(Request::new(operation));
         let answer = serde_json::to_value(futures::StreamExt::next(&mut answers).await).unwrap();
         assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{operation}: {answer}");
@@ -95,7 +97,8 @@ fn message() -> model::Message {
 fn reactions_are_grouped_by_emoji() {
     let (alice, bob) = (UserId(Uuid::from_u128(1)), UserId(Uuid::from_u128(2)));
     let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
-    let message = message().reacted(bob, "🎉", false, at(1)).reacted(bob, "👍", false, at(2)).reacted(alice, "🎉", false, at(3));
+    let message =
+        message().reacted(bob, "🎉", false, at(1)).reacted(bob, "👍", false, at(2)).reacted(alice, "🎉", false, at(3));
     let shown = Message::of(ConversationId(Uuid::from_u128(7)), &message);
     let groups: Vec<_> = shown.reactions.iter().map(|group| (group.emoji.as_str(), group.user_ids.len())).collect();
     assert_eq!(groups, [("🎉", 2), ("👍", 1)]);

@@ -27,7 +27,7 @@ pub async fn user(reads: &Reads, entity: &str) -> Result<Vec<Warmed>, LoadError>
     let stored = sessions::Entity::find().filter(sessions::Column::UserId.eq(id)).all(&tx).await?;
     tx.commit().await?;
     let mut rows = Vec::with_capacity(stored.len() + 1);
-    for user in user {
+    if let Some(user) = user {
         rows.push(warmed_user(user)?);
     }
     for session in stored {

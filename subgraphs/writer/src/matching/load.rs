@@ -29,13 +29,13 @@ pub async fn entity(reads: &Reads, entity: &str) -> Result<Vec<Warmed>, LoadErro
         let tx = reads.open(DOMAIN, &owner.to_string()).await?;
         let side = Side::read(&tx, owner.0, partner.0).await?;
         tx.commit().await?;
-        for swipe in side.swipe {
+        if let Some(swipe) = side.swipe {
             rows.extend(warmed_swipe(swipe)?);
         }
-        for matched in side.matched {
+        if let Some(matched) = side.matched {
             rows.extend(warmed_match(matched)?);
         }
-        for block in side.block {
+        if let Some(block) = side.block {
             rows.push(warmed_block(&block));
         }
     }

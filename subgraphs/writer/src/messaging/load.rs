@@ -44,7 +44,7 @@ pub async fn conversation(reads: &Reads, entity: &str, scope: &str) -> Result<Ve
     let said = messages::Entity::find().filter(said).all(&tx).await?;
     tx.commit().await?;
     let mut rows = Vec::with_capacity(said.len() + reacted.len() + marks.len() + 1);
-    for about in about {
+    if let Some(about) = about {
         rows.extend(warmed_conversation(about)?);
     }
     rows.extend(marks.into_iter().flat_map(warmed_read));

@@ -104,7 +104,7 @@ pub fn demo_people(today: NaiveDate) -> [Person; 2] {
         preferences: Preferences {
             age_min: YOUNGEST,
             age_max: 60,
-            distance_km_max: 100,
+            distance_km_max: 50,
             genders: wants.to_vec(),
             verified_only: false,
         },
@@ -150,7 +150,7 @@ fn preferences(rng: &mut StdRng, gender: &'static str, age: u32) -> Preferences 
     Preferences {
         age_min: age.saturating_sub(rng.random_range(4..15)).max(YOUNGEST),
         age_max: age + rng.random_range(4..20),
-        distance_km_max: pick(rng, &[10, 25, 50, 100, 200]),
+        distance_km_max: pick(rng, &[10, 20, 30, 40, 50]),
         genders,
         verified_only: rng.random_bool(0.05),
     }

@@ -50,7 +50,7 @@ pub async fn measure(bench: &mut Bench) -> Result<()> {
         })
     };
     let what = "axum echo over HTTP".to_owned();
-    let target = Target { scenario: "raw HTTP", what, send: Arc::new(send), note: None };
+    let target = Target { scenario: "raw HTTP", what, place: None, send: Arc::new(send), prepare: None, note: None };
     moderate(bench, &target).await?;
     bench.echo_per_second = search(bench, &target).await?;
     drop(child);

@@ -20,7 +20,7 @@ use crate::report::Row;
 use crate::schedule::exact;
 
 const INTAKE: &str = "messaging.intake";
-const FOLDED_WITHIN: Duration = Duration::from_secs(60);
+const FOLDED_WITHIN: Duration = Duration::from_mins(1);
 /// Before the burst all that earlier scenarios have left must be done.
 const QUIET_WITHIN: Duration = Duration::from_secs(30);
 /// PostgreSQL is asked this often whether all rows are there; the kit ends a query after a minute.
@@ -92,7 +92,9 @@ async fn raw(bench: &mut Bench, kafka: &Kafka, partitions: i32, records: &[Recor
     bench.add(Row::new("projector", "raw: Kafka read").rate(per_second(records.len(), seconds_out)));
     for (what, command) in redis::commands() {
         let rate = redis::measure(&bench.handle.info, &command).await?;
-        bench.add(Row::new("projector", format!("raw: Redis {what}")).rate(rate).note("redis-benchmark, pipelines of 32"));
+        bench.add(
+            Row::new("projector", format!("raw: Redis {what}")).rate(rate).note("redis-benchmark, pipelines of 32"),
+        );
     }
     Ok(())
 }
@@ -129,7 +131,10 @@ async fn project(bench: &Bench, kafka: &Kafka, partitions: i32, records: &[Recor
     let raw = append.and_then(|row| row.rate_per_second);
     let mut row = Row::new("projector", "messages folded").rate(rate).beside(raw);
     row.api_cpu_us = cpu;
-    Ok(row.note(format!("{} facts, writer paused; each a view, two inboxes, a decided event; of Kafka's append", records.len())))
+    Ok(row.note(format!(
+        "{} facts, writer paused; each a view, two inboxes, a decided event; of Kafka's append",
+        records.len()
+    )))
 }
 
 /// Facts that messaging has folded since it started.
@@ -167,7 +172,8 @@ async fn store(bench: &Bench, pairs: &[Pair], stored: &Stored) -> Result<Option<
 
 async fn copy_rows(bench: &mut Bench, row: Row) -> Result<()> {
     let info = &bench.handle.info;
-    let shards: Vec<String> = (0..SHARDS).filter(|shard| server_of(*shard, info.postgres.len()) == 0).map(schema).collect();
+    let shards: Vec<String> =
+        (0..SHARDS).filter(|shard| server_of(*shard, info.postgres.len()) == 0).map(schema).collect();
     let file = info.state.join("velvet-load.copy");
     let database = bench.handle.database(0)?;
     let copied = copy::measure(&database, &file, &shards, u64::from(bench.arguments.burst)).await?;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Result;
 use serde_json::json;
 use velvet_kit::client::Client;
+use velvet_kit::servers::redis::open_url;
 
 use crate::bench::{Bench, Place};
 use crate::graph::{ask, body};
@@ -51,10 +52,39 @@ fn target(bench: &Bench, people: &People, place: Place, label: &str, query: &str
             Ok(())
         })
     };
-    // A card is dealt once, so decks grow empty: how full they were is part of the result.
+    // How full the decks were is part of the result.
     let note = move || {
         let (answers, cards) = (counted.0.swap(0, Ordering::Relaxed), counted.1.swap(0, Ordering::Relaxed));
         format!("{:.1} cards/answer", exact(cards) / exact(answers.max(1)))
     };
-    Ok(Target { scenario: "deck", what: format!("{place} · {label}"), send: Arc::new(send), note: Some(Arc::new(note)) })
+    let ids: Arc<Vec<String>> = Arc::new(people.viewers().iter().map(|person| person.id.clone()).collect());
+    let urls = bench.handle.info.redis_urls.clone();
+    let prepare = move || -> futures::future::BoxFuture<'static, Result<()>> {
+        let (ids, urls) = (Arc::clone(&ids), urls.clone());
+        Box::pin(async move { forget_served(&urls, &ids).await })
+    };
+    Ok(Target {
+        scenario: "deck",
+        what: format!("{place} · {label}"),
+        place: Some(place),
+        send: Arc::new(send),
+        prepare: Some(Arc::new(prepare)),
+        note: Some(Arc::new(note)),
+    })
+}
+
+/// What five minutes do by themselves: a card that was served may be served again, queues begin anew.
+/// Few viewers ask here for as many cards as many would, and would soon measure empty decks.
+async fn forget_served(urls: &[String], viewers: &[String]) -> Result<()> {
+    for url in urls {
+        let mut connection = open_url(url).await?;
+        let mut all = redis::pipe();
+        for viewer in viewers {
+            let of = |what: &str| format!("matching:{what}:{{{viewer}}}");
+            all.cmd("DEL").arg(of("cards")).arg(of("scan")).arg(of("served")).ignore();
+        }
+        // A master of a cluster refuses what another one holds and does the rest.
+        let _: redis::RedisResult<()> = all.query_async(&mut connection).await;
+    }
+    Ok(())
 }

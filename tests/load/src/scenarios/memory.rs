@@ -49,7 +49,9 @@ pub async fn measure(bench: &mut Bench, people: &People) -> Result<()> {
     let first = bench.arguments.clients_to_warm_up();
     let count = bench.arguments.clients;
     if u64::from(first + count) + OTHER_FILES > files {
-        bail!("{count} clients need more than the {files} files that a process may hold: raise `ulimit -n`, or pass --clients");
+        bail!(
+            "{count} clients need more than the {files} files that a process may hold: raise `ulimit -n`, or pass --clients"
+        );
     }
     let tokens: Vec<&str> = people.all.iter().filter_map(|person| person.client.token()).collect();
     if tokens.len() * (SOCKETS_PER_PERSON as usize) < (first + count) as usize {

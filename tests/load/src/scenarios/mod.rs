@@ -54,7 +54,7 @@ async fn attempt(bench: &mut Bench, name: &str, work: impl AsyncFnOnce(&mut Benc
     let outcome = tokio::time::timeout(left, work(bench)).await;
     let failure = match outcome {
         Ok(Ok(())) => return,
-        Ok(Err(cause)) => format!("{name}: {cause:#}"),
+        Ok(Err(cause)) => format!("{name}: {cause:#}").split_whitespace().collect::<Vec<_>>().join(" "),
         Err(_) => format!("{name}: the time is up"),
     };
     say(&failure);

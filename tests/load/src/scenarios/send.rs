@@ -36,7 +36,14 @@ fn target(bench: &Bench, people: &People, place: Place) -> Result<Target> {
         let (client, request) = senders.message(turn, &format!("{prefix}-{turn}"), TEXT);
         Box::pin(async move { mutate(&client, request, "sendMessage", "MessageSent").await })
     };
-    Ok(Target { scenario: "sendMessage", what: place.to_string(), send: Arc::new(send), note: None })
+    Ok(Target {
+        scenario: "sendMessage",
+        what: place.to_string(),
+        place: Some(place),
+        send: Arc::new(send),
+        prepare: None,
+        note: None,
+    })
 }
 
 /// Who writes where.

@@ -133,7 +133,9 @@ async fn expect(connection: &mut Connection, kind: &str) -> Result<Value> {
 async fn keep(mut connection: Connection, lost: Arc<AtomicU32>) {
     while let Some(Ok(message)) = connection.next().await {
         let alive = match message {
-            Message::Text(text) if text.contains("\"ping\"") => send(&mut connection, &json!({ "type": "pong" })).await.is_ok(),
+            Message::Text(text) if text.contains("\"ping\"") => {
+                send(&mut connection, &json!({ "type": "pong" })).await.is_ok()
+            }
             Message::Close(_) => false,
             _ => true,
         };

@@ -50,5 +50,12 @@ fn target(bench: &Bench, people: &People, place: Place, turn: &Arc<AtomicU64>) -
         let rounds = seen.load(Ordering::Relaxed) > distinct as u64;
         if rounds { "pairs repeat".to_owned() } else { String::new() }
     };
-    Ok(Target { scenario: "swipe", what: place.to_string(), send: Arc::new(send), note: Some(Arc::new(note)) })
+    Ok(Target {
+        scenario: "swipe",
+        what: place.to_string(),
+        place: Some(place),
+        send: Arc::new(send),
+        prepare: None,
+        note: Some(Arc::new(note)),
+    })
 }

@@ -124,7 +124,12 @@ fn assert_rebuilds(world: &World, rows: Vec<(Version, crate::row::Row)>) {
     }
 }
 
+/// Conversations that are tried; each is looked at as a whole after every step.
+const CASES: u32 = 64;
+
 proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_duplication_gives_dense_positions_once_each(sends in prop::collection::vec((any::<bool>(), 0..12_u8), 1..60)) {
         let mut world = World::opened();

@@ -196,6 +196,7 @@ impl World {
         let effects = Messaging.fold(&mut self.state, fact, &at);
         self.state = serde_json::from_value(serde_json::to_value(&self.state).unwrap()).unwrap();
         self.redis.run(&effects.views);
+        self.redis.run(&effects.told);
         for (index, decided) in effects.decided.iter().enumerate() {
             self.tables.apply(decided.kind, &decided.data, Version(version.0 + index as u64));
         }
@@ -262,7 +263,7 @@ impl World {
         let at = Moment { time: time(0), version, event_id: Uuid::from_u128(0), entity: &entity };
         let row = serde_json::from_value(serde_json::to_value(row).unwrap()).unwrap();
         let effects = Messaging.restore(&mut self.state, row, &at);
-        assert!(effects.decided.is_empty() && effects.outcome.is_none());
+        assert!(effects.decided.is_empty() && effects.told.is_empty() && effects.outcome.is_none());
         self.redis.run(&effects.views);
     }
 
