@@ -3,7 +3,7 @@
 use crate::process::{Stack, start};
 
 /// Enough for the cost of one to stand out of the process's own coming and going.
-const CLIENTS: usize = 400;
+const CLIENTS: usize = 250;
 
 /// What is asked of the router; what it takes in practice is well below.
 const BYTES_PER_CLIENT_MAX: u64 = 10 * 1024;

@@ -1,6 +1,8 @@
 //! Facts of matching, their outcomes, what is decided, what is told live; and the stored rows.
 
-use crate::model::{ConversationId, MatchDocument, MatchId, MatchStatus, Pair, Preferences, Profile, Side, SwipeAction};
+use crate::model::{
+    ConversationId, MatchDocument, MatchId, MatchStatus, Pair, Preferences, Profile, Side, SwipeAction,
+};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -25,6 +25,7 @@ pub const MESSAGING: Inbound = Inbound { from: "messaging", translate: of_messag
 
 /// Messaging's conversation, as far as matching reads it.
 #[derive(Debug, Clone, Copy, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are messaging's")]
 struct Opened {
     conversation_id: ConversationId,
     user_a_id: UserId,

@@ -38,6 +38,7 @@ fn serve(serve: &Serve) -> anyhow::Result<Api> {
     Ok(graphql::subgraph(serve, settings).serve(serve))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of every domain's")]
 fn project(shared: &Shared) -> anyhow::Result<Vec<futures::future::BoxFuture<'static, ()>>> {
     let inbound = vec![inbound::ACCOUNTS, inbound::MESSAGING];
     let projection = Projection { domain: DOMAIN_NAME, fold: Arc::new(fold::Matching), inbound };

@@ -46,6 +46,7 @@ pub enum Side {
 
 impl Side {
     /// The side that this one looks for.
+    #[must_use]
     pub fn sought(self) -> Self {
         match self {
             Self::Patron => Self::Creator,

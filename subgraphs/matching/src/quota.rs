@@ -123,7 +123,8 @@ impl<'a> Quota<'a> {
             let resets_at = QuotaWindow::UtcDay.resets_at(self.now, None);
             return Ok(Standing { limit: None, remaining: None, resets_at });
         };
-        let call = Call::command_on("ZRANGEBYSCORE", self.likes_key()).arg(self.start_ms()).arg("+inf").arg("WITHSCORES");
+        let call =
+            Call::command_on("ZRANGEBYSCORE", self.likes_key()).arg(self.start_ms()).arg("+inf").arg("WITHSCORES");
         let spent: Vec<(String, f64)> = store.ask(call).await?;
         #[expect(clippy::cast_possible_truncation, reason = "scores are written as whole milliseconds")]
         let oldest = spent.first().and_then(|(_, ms)| DateTime::from_timestamp_millis(*ms as i64));

@@ -94,19 +94,19 @@ pub fn active_key(cell: GridCell, side: Side, gender: Gender) -> String {
 }
 
 /// Notes that a user has swiped another; it stays so.
-pub fn mark_swiped(swiper: UserId, swiped: UserId) -> Call {
-    Call::command_on("SADD", swiped_key(swiper)).arg(swiped.to_string())
+pub fn mark_swiped(swiper: UserId, other: UserId) -> Call {
+    Call::command_on("SADD", swiped_key(swiper)).arg(other.to_string())
 }
 
 /// Puts a super like before the one who was liked.
-pub fn show_super_like(liked: UserId, liker: UserId, at: DateTime<Utc>, version: Version) -> Call {
-    view::put_entry(&super_likers_key(liked), &liker.to_string(), version, at.timestamp(), &true)
+pub fn show_super_like(receiver: UserId, liker: UserId, at: DateTime<Utc>, version: Version) -> Call {
+    view::put_entry(&super_likers_key(receiver), &liker.to_string(), version, at.timestamp(), &true)
 }
 
 /// Takes a super like away: it was answered, withdrawn, or forbidden by a block. What takes it away
 /// goes over what the same fact has put there.
-pub fn hide_super_like(liked: UserId, liker: UserId, version: Version) -> Call {
-    view::remove_entry(&super_likers_key(liked), &liker.to_string(), Version(version.0 + 1))
+pub fn hide_super_like(receiver: UserId, liker: UserId, version: Version) -> Call {
+    view::remove_entry(&super_likers_key(receiver), &liker.to_string(), Version(version.0 + 1))
 }
 
 /// Writes a match and its place in both partners' lists.

@@ -51,7 +51,13 @@ impl Sea {
             side,
             gender: Gender::Female,
             birth_date: "1990-05-06".parse().unwrap_or_default(),
-            preferences: Preferences { age_min: 18, age_max: 99, distance_km_max: 50, genders: vec![], verified_only: false },
+            preferences: Preferences {
+                age_min: 18,
+                age_max: 99,
+                distance_km_max: 50,
+                genders: vec![],
+                verified_only: false,
+            },
             verified: false,
             cell: Some(Point { longitude: self.centre.longitude + degrees, ..self.centre }),
             last_active_at: self.now - TimeDelta::seconds(seconds_ago),
@@ -77,9 +83,9 @@ impl Sea {
         Ok(user)
     }
 
-    async fn swipe(&mut self, swiper: UserId, swiped: UserId, action: SwipeAction) -> Result<()> {
-        let pair = Pair::of(swiper, swiped).context("a pair")?.to_string();
-        self.fold(&mut State::default(), &pair, Fact::Swiped { swiper, swiped, action }).await
+    async fn swipe(&mut self, swiper: UserId, other: UserId, action: SwipeAction) -> Result<()> {
+        let pair = Pair::of(swiper, other).context("a pair")?.to_string();
+        self.fold(&mut State::default(), &pair, Fact::Swiped { swiper, swiped: other, action }).await
     }
 
     async fn deal(&self, viewer: UserId, first: usize, filter: Option<&Filter>) -> Result<Vec<Card>> {

@@ -79,9 +79,9 @@ impl DeadLetters {
         let topic = Topic::dead_letters();
         retry::until_done("dead_letter", &self.stop, || self.log.append(&topic, &event)).await?;
         tracing::error!(
-            log.topic = letter.topic,
-            log.partition = letter.partition,
-            log.offset = letter.offset,
+            record.topic = letter.topic,
+            record.partition = letter.partition,
+            record.offset = letter.offset,
             event.kind = letter.kind,
             cause = letter.cause,
             "writer.dead_letter"

@@ -40,6 +40,15 @@ impl Bench {
         Ok(Self { handle, arguments, report: Report::default(), pids, run, echo_per_second: None, ends })
     }
 
+    /// Starts a process anew, and waits until it serves.
+    pub async fn restart(&mut self, name: &str) -> Result<()> {
+        self.handle.part(name).restart().await?;
+        if let Some(pid) = self.handle.part(name).pid().await? {
+            self.pids.insert(name.to_owned(), pid);
+        }
+        Ok(())
+    }
+
     /// What is left of the time that the whole may take.
     pub fn left(&self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())

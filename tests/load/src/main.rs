@@ -93,7 +93,7 @@ fn notes(bench: &Bench) -> Vec<String> {
             .to_owned(),
         "Open loop: requests are due at a constant rate; a latency counts from when its request was due.".to_owned(),
         format!(
-            "moderate: {}/s for {} s. highest held: found by steps of {} s, to within 8 %; held is 95 % of the offered \
+            "moderate: {}/s for {} s. highest held: found by steps of {} s, to within 10 %; held is 95 % of the offered \
              rate answered, p99 up to {} ms, at most 1 error in 1,000.",
             arguments.rate, arguments.seconds, arguments.step_seconds, arguments.held_p99_ms
         ),

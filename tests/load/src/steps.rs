@@ -13,16 +13,16 @@ use crate::schedule::{Answer, Outcome, Step, closed_loop, exact, open_loop};
 /// The first step, as a part of the rate that waiting workers reach.
 const FIRST_PART: f64 = 0.4;
 /// Each step that holds is followed by one this much higher.
-const RISE: f64 = 1.3;
+const RISE: f64 = 1.4;
 /// A first step that does not hold is followed by a lower one.
 const FALL: f64 = 0.5;
 /// Steps after which the search ends in any case.
 const STEPS_MAX: u32 = 9;
 /// Rates between one that holds and one that does not which are closer than this are one.
-const CLOSE: f64 = 1.08;
+const CLOSE: f64 = 1.1;
 /// Workers that wait for each answer: enough to keep two cores busy.
 const WORKERS: u64 = 32;
-const PROBE: Duration = Duration::from_millis(1_500);
+const PROBE: Duration = Duration::from_secs(2);
 const STEP_WARM_UP: Duration = Duration::from_millis(500);
 /// Less than this is not worth a step.
 const RATE_MIN: f64 = 5.0;

@@ -27,19 +27,20 @@ const READ_SIZE: usize = 100;
 /// While Redis is being rebuilt or away, ask this often whether it is back.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// KEYS: inbox. Returns: last entry, newest entry that was dropped; both empty without an inbox, then the time.
+/// KEYS: inbox. Returns: the last entry there ever was, and the oldest one left if any was dropped
+/// for room; without an inbox, nothing of either, and the time. (Redis notes the newest entry that
+/// was deleted by name, not the newest that was trimmed.)
 static BOUNDS: Script = Script::new(
     r"
 if redis.call('EXISTS', KEYS[1]) == 0 then
   local now = redis.call('TIME')
   return {'', '', now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000)) .. '-0'}
 end
-local info, last, dropped = redis.call('XINFO', 'STREAM', KEYS[1]), '', ''
-for i = 1, #info, 2 do
-  if info[i] == 'last-generated-id' then last = info[i + 1] end
-  if info[i] == 'max-deleted-entry-id' then dropped = info[i + 1] end
-end
-return {last, dropped, ''}
+local info, stream = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+for i = 1, #info, 2 do stream[info[i]] = info[i + 1] end
+local oldest = ''
+if stream['entries-added'] > stream['length'] then oldest = stream['recorded-first-entry-id'] end
+return {stream['last-generated-id'], oldest, ''}
 ",
 );
 
@@ -138,8 +139,8 @@ impl Live {
 struct Bounds {
     /// The last entry there ever was.
     end: EntryId,
-    /// The newest entry that was dropped for room.
-    dropped: EntryId,
+    /// The oldest entry that is left, if any was dropped for room: what is before it cannot be told.
+    oldest: EntryId,
 }
 
 /// One viewer's way through an inbox.
@@ -240,7 +241,7 @@ impl<T: DeserializeOwned> Follower<T> {
             self.reset("live events from before were lost; fetch again what the stream covers");
             return Ok(());
         }
-        if self.place.entry < bounds.dropped {
+        if self.place.entry < bounds.oldest {
             self.place.entry = bounds.end;
             self.reset("the cursor is too old; fetch again what the stream covers");
             return Ok(());
@@ -270,12 +271,12 @@ impl<T: DeserializeOwned> Follower<T> {
 
     async fn bounds(&self) -> Result<Bounds, Fault> {
         let key = inbox::inbox_key(self.domain, self.user);
-        let (last, dropped, now): (String, String, String) =
+        let (last, oldest, now): (String, String, String) =
             self.live.store.ask(Call::script(&BOUNDS, [key])).await?;
         let end = if last.is_empty() { EntryId::parse(&now) } else { EntryId::parse(&last) };
         Ok(Bounds {
             end: end.unwrap_or(EntryId::ZERO),
-            dropped: EntryId::parse(&dropped).unwrap_or(EntryId::ZERO),
+            oldest: EntryId::parse(&oldest).unwrap_or(EntryId::ZERO),
         })
     }
 }

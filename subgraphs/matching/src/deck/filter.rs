@@ -129,7 +129,13 @@ mod tests {
             side,
             gender,
             birth_date: day(born),
-            preferences: Preferences { age_min: 18, age_max: 99, distance_km_max: 50, genders: vec![], verified_only: false },
+            preferences: Preferences {
+                age_min: 18,
+                age_max: 99,
+                distance_km_max: 50,
+                genders: vec![],
+                verified_only: false,
+            },
             verified: false,
             cell: Some(Point { latitude: 52.525, longitude: 13.375 }),
             last_active_at: DateTime::UNIX_EPOCH,
@@ -209,7 +215,11 @@ mod tests {
     #[test]
     fn a_filter_narrows_and_never_widens() {
         let stored = Preferences {
-            age_min: 25, age_max: 40, distance_km_max: 20, genders: vec![Gender::Male], verified_only: true,
+            age_min: 25,
+            age_max: 40,
+            distance_km_max: 20,
+            genders: vec![Gender::Male],
+            verified_only: true,
         };
         let wide = Filter {
             age_min: Some(18),

@@ -226,7 +226,8 @@ mod tests {
     fn a_card_reads_back_as_it_was_queued_and_a_stale_one_is_told_apart() {
         let user = UserId(Uuid::from_u128(7));
         let card = Card { user, distance_km: 12, super_liked_you: true };
-        let reply = (vec![format!("{}:1", card.queued("aa")), format!("{}:0", card.queued("bb"))], vec![user.to_string()]);
+        let reply =
+            (vec![format!("{}:1", card.queued("aa")), format!("{}:0", card.queued("bb"))], vec![user.to_string()]);
         assert_eq!(Hand::read(&reply, "aa"), Hand { cards: vec![card], stale: vec![user], super_likers: vec![user] });
     }
 

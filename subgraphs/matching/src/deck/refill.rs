@@ -113,7 +113,8 @@ impl Table<'_> {
         let mut keys = vec![people_key(cell)];
         let genders = profile.preferences.sought_genders();
         keys.extend(genders.into_iter().map(|gender| active_key(cell, profile.side.sought(), gender)));
-        let (active, user) = lane.after.map_or_else(Default::default, |(active, user)| (active.to_string(), user.to_string()));
+        let (active, user) =
+            lane.after.map_or_else(Default::default, |(active, user)| (active.to_string(), user.to_string()));
         Call::script(&LOOK, keys).arg(active).arg(user).arg(limit)
     }
 
@@ -146,4 +147,3 @@ fn people(flat: &[String]) -> Vec<Found> {
         })
         .collect()
 }
-

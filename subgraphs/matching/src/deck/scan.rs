@@ -78,7 +78,7 @@ impl Mark {
         let mut order: Vec<(usize, &Found)> =
             found.iter().enumerate().flat_map(|(lane, people)| people.iter().map(move |one| (lane, one))).collect();
         // Redis orders equal scores by id, from the top; so each lane keeps its own order here.
-        order.sort_by(|(_, one), (_, other)| (other.active, other.user).cmp(&(one.active, one.user)));
+        order.sort_by_key(|(_, one)| std::cmp::Reverse((one.active, one.user)));
         let mut looked_at = vec![0; self.lanes.len()];
         let mut taken = Vec::new();
         for (lane, one) in order {
@@ -116,8 +116,11 @@ mod tests {
 
     /// What a box answers: those after the place, most recently active first.
     fn read(people: &[Found], lane: &Lane, limit: usize) -> Vec<Found> {
-        let mut after: Vec<Found> =
-            people.iter().filter(|one| lane.after.is_none_or(|place| (one.active, one.user) < place)).cloned().collect();
+        let mut after: Vec<Found> = people
+            .iter()
+            .filter(|one| lane.after.is_none_or(|place| (one.active, one.user) < place))
+            .cloned()
+            .collect();
         after.sort_by_key(|one| std::cmp::Reverse((one.active, one.user)));
         after.truncate(limit);
         after

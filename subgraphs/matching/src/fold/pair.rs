@@ -4,8 +4,8 @@ use super::state::{Ended, Matched, State, Swipe, conversation_of};
 use crate::{
     DOMAIN_NAME,
     event::{
-        BLOCKED, BlockDecided, BlockOutcome, BlockRow, LiveEvent, MATCHED, MatchRow, SWIPE, SwipeOutcome, SwipeRow, UNMATCHED,
-        UnmatchOutcome,
+        BLOCKED, BlockDecided, BlockOutcome, BlockRow, LiveEvent, MATCHED, MatchRow, SWIPE, SwipeOutcome, SwipeRow,
+        UNMATCHED, UnmatchOutcome,
     },
     model::{MatchStatus, Pair, SwipeAction},
     view,
@@ -16,8 +16,15 @@ use velvet_kernel::{
 };
 
 /// A swipe replaces the earlier one of the same person; the second like makes the one match.
-pub fn swiped(state: &mut State, pair: Pair, swiper: UserId, action: SwipeAction, at: &Moment<'_>, effects: &mut Effects) {
-    let Some(swiped) = pair.other(swiper) else { return };
+pub fn swiped(
+    state: &mut State,
+    pair: Pair,
+    swiper: UserId,
+    action: SwipeAction,
+    at: &Moment<'_>,
+    effects: &mut Effects,
+) {
+    let Some(other) = pair.other(swiper) else { return };
     if let Some(first) = state.swipe_of(pair, swiper).filter(|swipe| swipe.event_id == at.event_id) {
         let completed = first.completed.then(|| state.document(pair)).flatten();
         effects.answer(&SwipeOutcome::Swiped { completed });
@@ -28,12 +35,12 @@ pub fn swiped(state: &mut State, pair: Pair, swiper: UserId, action: SwipeAction
         return;
     }
     let waited = waiting(state, pair);
-    let liked_back = state.swipe_of(pair, swiped).is_some_and(|swipe| swipe.action.likes());
+    let liked_back = state.swipe_of(pair, other).is_some_and(|swipe| swipe.action.likes());
     let completed = action.likes() && liked_back && state.matched.is_none();
     let swipe = Swipe { action, at: at.time, event_id: at.event_id, completed, version: at.version };
     state.set_swipe(pair, swiper, swipe);
-    effects.view(view::mark_swiped(swiper, swiped));
-    effects.decide(SWIPE, swiper.to_string(), &swipe_row(swiper, swiped, &swipe));
+    effects.view(view::mark_swiped(swiper, other));
+    effects.decide(SWIPE, swiper.to_string(), &swipe_row(swiper, other, &swipe));
     if completed {
         state.matched = Some(Matched { at: at.time, conversation_open: false, ended: None });
         decide_rows(state, pair, MATCHED, effects);
@@ -162,10 +169,10 @@ fn decide_rows(state: &State, pair: Pair, kind: &'static str, effects: &mut Effe
     }
 }
 
-fn swipe_row(swiper: UserId, swiped: UserId, swipe: &Swipe) -> SwipeRow {
+fn swipe_row(swiper: UserId, other: UserId, swipe: &Swipe) -> SwipeRow {
     SwipeRow {
         swiper_id: swiper,
-        swiped_id: swiped,
+        swiped_id: other,
         action: swipe.action,
         event_id: swipe.event_id,
         swiped_at: swipe.at,

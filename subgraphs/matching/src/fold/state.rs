@@ -101,11 +101,11 @@ impl State {
     /// The match as the views have it.
     pub fn document(&self, pair: Pair) -> Option<MatchDocument> {
         let matched = self.matched.as_ref()?;
-        let [user_a_id, user_b_id] = pair.both();
+        let [low, high] = pair.both();
         Some(MatchDocument {
             match_id: pair.match_id(),
-            user_a_id,
-            user_b_id,
+            user_a_id: low,
+            user_b_id: high,
             matched_at: matched.at,
             conversation_id: matched.conversation_open.then(|| conversation_of(pair)),
             status: matched.ended.map_or(MatchStatus::Active, |ended| ended.status),

@@ -54,8 +54,8 @@ impl Log {
     }
 
     fn swipe(&mut self, swiper: UserId, action: SwipeAction) -> Option<MatchDocument> {
-        let swiped = pair().other(swiper).unwrap();
-        match serde_json::from_value(self.tell(Fact::Swiped { swiper, swiped, action })).unwrap() {
+        let other = pair().other(swiper).unwrap();
+        match serde_json::from_value(self.tell(Fact::Swiped { swiper, swiped: other, action })).unwrap() {
             SwipeOutcome::Swiped { completed } => completed,
             SwipeOutcome::NotFound => panic!("not found"),
         }
@@ -187,7 +187,9 @@ fn a_block_ends_the_match_and_is_told_to_both() {
     log.tell(Fact::Blocked { by: BOB });
     assert_eq!(log.delivered, 4);
     assert_eq!(log.decided[4..], [BLOCKED, UNMATCHED, UNMATCHED]);
-    assert!(matches!(&log.rows[5].0, Row::Match(row) if row.status == MatchStatus::Blocked && row.ended_by == Some(BOB)));
+    assert!(
+        matches!(&log.rows[5].0, Row::Match(row) if row.status == MatchStatus::Blocked && row.ended_by == Some(BOB))
+    );
     assert_eq!(log.tell(Fact::Blocked { by: BOB }), json!({ "outcome": "standing" }));
     assert_eq!(log.tell(Fact::Blocked { by: ALICE }), json!({ "outcome": "blocked" }));
     assert_eq!(log.count(UNMATCHED), 2);
@@ -264,7 +266,13 @@ fn user(version: u64, longitude: f64) -> UserRow {
         birth_date: "1990-05-06".parse().unwrap(),
         gender: Gender::Female,
         side: Side::Creator,
-        preferences: Preferences { age_min: 18, age_max: 99, distance_km_max: 50, genders: vec![], verified_only: false },
+        preferences: Preferences {
+            age_min: 18,
+            age_max: 99,
+            distance_km_max: 50,
+            genders: vec![],
+            verified_only: false,
+        },
         verification_status: Verification::Verified,
         cell: Some(Point { latitude: 52.525, longitude }),
         last_active_at: DateTime::UNIX_EPOCH,
@@ -360,8 +368,8 @@ proptest! {
         prop_assume!(order.contains(&0) && order.contains(&1));
         let mut log = Log::default();
         for place in &order {
-            let (swiper, swiped) = [(ALICE, BOB), (BOB, ALICE)][*place];
-            let like = Fact::Swiped { swiper, swiped, action: SwipeAction::Like };
+            let (swiper, other) = [(ALICE, BOB), (BOB, ALICE)][*place];
+            let like = Fact::Swiped { swiper, swiped: other, action: SwipeAction::Like };
             log.append(*place as u128 + 1, &pair().to_string(), like);
         }
         prop_assert_eq!(log.count(MATCHED), 2);

@@ -40,8 +40,8 @@ impl Match {
         self.document.matched_at
     }
 
-    /// Opened by the match, under an id derived from it: there when MatchCreated arrives, null for the
-    /// moment before.
+    /// Opened by the match, under an id derived from it: there when `MatchCreated` arrives, null for
+    /// the moment before.
     async fn conversation(&self, ctx: &Context<'_>) -> Result<Option<Conversation>, Fault> {
         let mut open = self.document.conversation_id;
         if open.is_none()

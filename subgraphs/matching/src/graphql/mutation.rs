@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     event::{BlockOutcome, Fact, SwipeOutcome, UnmatchOutcome},
-    model::{MatchDocument, MatchId, MatchStatus, Pair, Profile, made_at},
+    model::{MatchDocument, MatchId, MatchStatus, Pair, Profile, SwipeAction, made_at},
     quota::{Quota, Spent},
     view::{match_key, profile_key},
 };
@@ -25,7 +25,7 @@ use velvet_kernel::{
     id::UserId,
     identity::{Viewer, viewer},
     live::inbox::blocks_key,
-    store::{Call, view},
+    store::{self, Call, view},
     time::{derived_id, fresh_id},
 };
 
@@ -133,16 +133,16 @@ impl Api {
     async fn admit(&self, quota: &Quota<'_>, viewer: UserId, swipe: &Fact, request: Uuid) -> Result<Admission, Fault> {
         let Fact::Swiped { swiped, action, .. } = swipe else { return Ok(Admission::Refused) };
         let key = profile_key(*swiped);
-        let spend = if action.likes() {
-            quota.spend(*swiped, request, *action == crate::model::SwipeAction::SuperLike)
+        let count = if action.likes() {
+            quota.spend(*swiped, request, *action == SwipeAction::SuperLike)
         } else {
             Call::command_on("SISMEMBER", blocks_key(crate::DOMAIN_NAME, viewer)).arg(swiped.to_string())
         };
-        let replies = self.serve.store.run(&[view::get(key.as_str()), spend]).await?;
-        let [profile, spent] = replies.as_slice() else { return Err(Fault::internal()) };
-        let spent: i64 = redis::FromRedisValue::from_redis_value_ref(spent).map_err(velvet_kernel::store::Error::from)?;
-        let spent = match (action.likes(), spent) {
-            (true, spent) => Spent::read(spent),
+        let replies = self.serve.store.run(&[view::get(key.as_str()), count]).await?;
+        let [profile, counted] = replies.as_slice() else { return Err(Fault::internal()) };
+        let counted: i64 = redis::FromRedisValue::from_redis_value_ref(counted).map_err(store::Error::from)?;
+        let spent = match (action.likes(), counted) {
+            (true, counted) => Spent::read(counted),
             (false, 0) => Spent::Yes,
             (false, _) => Spent::Blocked,
         };
@@ -166,7 +166,7 @@ impl Api {
     async fn has_arrived(&self, user: UserId) -> Result<bool, Fault> {
         self.serve.absent().await?;
         let now = self.serve.clock.now();
-        if !made_at(user.0).is_some_and(|made| (now - made).abs() < NEWCOMER_AGE) {
+        if made_at(user.0).is_none_or(|made| (now - made).abs() >= NEWCOMER_AGE) {
             return Ok(false);
         }
         for _ in 0..NEWCOMER_LOOKS {

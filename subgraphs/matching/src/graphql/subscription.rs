@@ -17,7 +17,6 @@ pub struct Subscription;
 
 /// What happens to the viewer's matches.
 #[derive(Union)]
-#[allow(clippy::large_enum_variant, reason = "most events are matches")]
 pub enum MatchEvent {
     /// There is one more.
     Created(MatchCreated),
@@ -49,8 +48,8 @@ pub struct MatchEnded {
 #[Subscribable]
 impl Subscription {
     /// Live matches of the viewer. `after`: the cursor of the last event seen; what came since is
-    /// delivered first, once each. A cursor that is too old gets one StreamReset; refetch `matches` and
-    /// go on.
+    /// delivered first, once each. A cursor that is too old gets one `StreamReset`; refetch `matches`
+    /// and go on.
     async fn match_events(
         &self,
         ctx: &Context<'_>,

@@ -52,7 +52,9 @@ fn unordered(sdl: &str, part: &str) -> bool {
         return sdl.contains(part);
     };
     let Some((_, rest)) = sdl.split_once(&format!("union {name} = ")) else { return false };
-    members.split(" | ").all(|member| rest.split(" | ").take(members.split(" | ").count()).any(|one| one.starts_with(member)))
+    members
+        .split(" | ")
+        .all(|member| rest.split(" | ").take(members.split(" | ").count()).any(|one| one.starts_with(member)))
 }
 
 fn without_descriptions(sdl: &str) -> String {
@@ -85,14 +87,19 @@ async fn introspection_is_within_the_limits() {
 async fn every_root_field_wants_a_viewer() {
     let schema: MatchingSchema = schema().finish();
     let id = "\"00000000-0000-0000-0000-000000000007\"";
-    let entities = format!("{{ _entities(representations: [{{ __typename: \"Match\", id: {id} }}]) {{ __typename }} }}");
+    let entities =
+        format!("{{ _entities(representations: [{{ __typename: \"Match\", id: {id} }}]) {{ __typename }} }}");
     let mut requests = vec![
         "{ deck { distanceKm } }".to_owned(),
         "{ matches { nodes { id } } }".to_owned(),
         "{ swipeQuota { limit } }".to_owned(),
         entities,
     ];
-    for field in ["swipe(input: { userId: ID, action: LIKE })", "blockUser(input: { userId: ID })", "unmatch(input: { matchId: ID })"] {
+    for field in [
+        "swipe(input: { userId: ID, action: LIKE })",
+        "blockUser(input: { userId: ID })",
+        "unmatch(input: { matchId: ID })",
+    ] {
         requests.push(format!("mutation {{ {} {{ __typename }} }}", field.replace("ID", id)));
     }
     for request in requests {

@@ -45,6 +45,7 @@ impl Run {
             .env(TEST_STACK, StackInfo::path(&info.state))
             .env("VELVET_GRAPHQL_URL", &info.graphql_url)
             .env("VELVET_WS_URL", &info.ws_url)
+            .env("VELVET_ROUTER_URL", &info.router_url)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("starting {}", self.command[0]))?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::process::Command;
 use velvet_kit::StackInfo;
+use velvet_kit::servers::redis::open_url;
 use velvet_kit::servers::{find_program, run};
 
 const WITHIN: Duration = Duration::from_secs(20);
@@ -18,18 +19,30 @@ if old and tonumber(old) > 1 then return 0 end
 redis.call('HSET', KEYS[1], 'v', '1', 'b', ARGV[1])
 return 1";
 const INBOX: &str = "redis.call('XADD', KEYS[1], 'MAXLEN', '~', '1000', '*', 'e', ARGV[1])
-redis.call('PUBLISH', KEYS[1], ARGV[1])
+redis.call('SPUBLISH', KEYS[1], ARGV[1])
 return 1";
 
-/// What is measured: a name, the command.
-pub fn commands() -> Vec<(&'static str, Vec<String>)> {
+/// What is measured: a name, the command. The scripts are known to all masters afterwards, as the kernel's are.
+pub async fn commands(info: &StackInfo) -> Result<Vec<(&'static str, Vec<String>)>> {
     let payload = "x".repeat(200);
-    let eval = |script: &str, key: &str| ["EVAL", script, "1", key, &payload].map(str::to_owned).to_vec();
-    vec![
-        ("HSET", ["HSET", "bench:{tag}:__rand_int__", "b", &payload].map(str::to_owned).to_vec()),
-        ("script of a view's entry", eval(VIEW, "bench:view:{tag}:__rand_int__")),
-        ("script of an inbox's entry", eval(INBOX, "bench:inbox:{tag}:__rand_int__")),
-    ]
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let view = load(info, VIEW).await?;
+    let inbox = load(info, INBOX).await?;
+    Ok(vec![
+        ("HSET", words(&["HSET", "bench:{tag}:__rand_int__", "b", &payload])),
+        ("script of a view's entry", words(&["EVALSHA", &view, "1", "bench:view:{tag}:__rand_int__", &payload])),
+        ("script of an inbox's entry", words(&["EVALSHA", &inbox, "1", "bench:inbox:{tag}:__rand_int__", &payload])),
+    ])
+}
+
+async fn load(info: &StackInfo, script: &str) -> Result<String> {
+    let mut digest = String::new();
+    for url in &info.redis_urls {
+        let mut connection = open_url(url).await?;
+        let loaded = redis::cmd("SCRIPT").arg("LOAD").arg(script).query_async(&mut connection).await;
+        digest = loaded.with_context(|| format!("loading a script into {url}"))?;
+    }
+    Ok(digest)
 }
 
 /// Calls per second over all masters together.

@@ -90,7 +90,7 @@ async fn raw(bench: &mut Bench, kafka: &Kafka, partitions: i32, records: &[Recor
     let row = Row::new("projector", "raw: Kafka append").rate(per_second(records.len(), seconds_in)).note(note);
     bench.add(row);
     bench.add(Row::new("projector", "raw: Kafka read").rate(per_second(records.len(), seconds_out)));
-    for (what, command) in redis::commands() {
+    for (what, command) in redis::commands(&bench.handle.info).await? {
         let rate = redis::measure(&bench.handle.info, &command).await?;
         bench.add(
             Row::new("projector", format!("raw: Redis {what}")).rate(rate).note("redis-benchmark, pipelines of 32"),
