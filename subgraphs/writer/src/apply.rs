@@ -100,7 +100,13 @@ impl<W: Work> Applier<W> {
         Ok(())
     }
 
-    async fn transact(&self, shard: u8, events: &[Recorded], since: &Positions, upto: &Positions) -> Result<u64, Error> {
+    async fn transact(
+        &self,
+        shard: u8,
+        events: &[Recorded],
+        since: &Positions,
+        upto: &Positions,
+    ) -> Result<u64, Error> {
         let tx = self.shards.primary(shard).begin().await?;
         let rows = if events.is_empty() { 0 } else { self.work.write(&tx, events).await? };
         positions::advance(&tx, since, upto).await?;

@@ -12,13 +12,16 @@ use crate::{
     table::Stored,
     warm::{LoadError, Reads, append},
 };
-use sea_orm::{EntityTrait, FromQueryResult, Iterable, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect, sea_query::{Expr, ExprTrait}};
+use sea_orm::{
+    EntityTrait, FromQueryResult, Iterable, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait},
+};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 use velvet_kernel::time::fresh_id;
 
 /// Between two samples; a shard's turn comes every 16 minutes.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_mins(1);
 /// Entities of each kind in one sample.
 const SAMPLE: u64 = 20;
 

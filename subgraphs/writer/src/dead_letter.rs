@@ -64,7 +64,9 @@ impl DeadLetters {
     /// Notes a record that is no event of ours; its bytes stay where they are.
     pub async fn put_malformed(&self, malformed: &Malformed) -> Result<(), Stopped> {
         let (topic, partition, offset, kind) = match malformed {
-            Malformed::Attribute { topic, partition, offset, .. } => (topic.clone(), *partition, *offset, String::new()),
+            Malformed::Attribute { topic, partition, offset, .. } => {
+                (topic.clone(), *partition, *offset, String::new())
+            }
             Malformed::Data { kind, id, .. } => (id.to_string(), -1, -1, kind.clone()),
         };
         let cause = telemetry::chain(malformed);

@@ -11,7 +11,8 @@ use serde_json::Value;
 use velvet_kernel::log::{NewEvent, Recorded, Topic};
 
 /// Every domain that has tables.
-pub const DOMAINS: [&dyn Domain; 3] = [&crate::accounts::Accounts, &crate::matching::Matching, &crate::messaging::Messaging];
+pub const DOMAINS: [&dyn Domain; 3] =
+    [&crate::accounts::Accounts, &crate::matching::Matching, &crate::messaging::Messaging];
 
 /// The domain of this name.
 pub fn named(name: &str) -> Option<&'static dyn Domain> {

@@ -47,8 +47,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
-    let config = Config::load(&arguments.config)
-        .with_context(|| format!("the configuration {}", arguments.config.display()))?;
+    let config =
+        Config::load(&arguments.config).with_context(|| format!("the configuration {}", arguments.config.display()))?;
     shards::servers(&config.writer.postgres)?;
     match arguments.command {
         Command::Run => run::run(config).await,

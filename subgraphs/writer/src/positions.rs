@@ -84,9 +84,9 @@ pub async fn advance<C: ConnectionTrait>(db: &C, since: &Positions, upto: &Posit
     };
     let topics: Vec<String> = moves.iter().map(|(place, ..)| place.topic.clone()).collect();
     let partitions: Vec<i32> = moves.iter().map(|(place, ..)| place.partition).collect();
-    let from: Vec<i64> = moves.iter().map(|(_, from, _)| *from).collect();
-    let to: Vec<i64> = moves.iter().map(|(.., to)| *to).collect();
-    let values = vec![topics.into(), partitions.into(), from.into(), to.into()];
+    let old: Vec<i64> = moves.iter().map(|(_, since, _)| *since).collect();
+    let new: Vec<i64> = moves.iter().map(|(.., upto)| *upto).collect();
+    let values = vec![topics.into(), partitions.into(), old.into(), new.into()];
     let moved = db.execute_raw(statement(MOVE, values)).await?.rows_affected();
     if moved == moves.len() as u64 { Ok(()) } else { Err(Error::Overtaken { topic: first.topic.clone() }) }
 }

@@ -5,6 +5,7 @@ use crate::{
     retry::{self, Backoff, Stopped},
     shards::Shards,
 };
+use futures::future::try_join_all;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -86,8 +87,16 @@ impl Reader {
         shards: &Arc<Shards>,
         stop: &CancellationToken,
     ) -> Result<Self, Error> {
-        let consumer = Consumer::join(config, group, topics, Start::Earliest).map_err(|error| Error::Log(error.into()))?;
-        Ok(Self { consumer, shards: Arc::clone(shards), stop: stop.clone(), positions: Positions::new(), group, changed: false })
+        let consumer =
+            Consumer::join(config, group, topics, Start::Earliest).map_err(|error| Error::Log(error.into()))?;
+        Ok(Self {
+            consumer,
+            shards: Arc::clone(shards),
+            stop: stop.clone(),
+            positions: Positions::new(),
+            group,
+            changed: false,
+        })
     }
 
     /// What comes next, or nothing when there was nothing or the partitions have just changed.
@@ -124,9 +133,10 @@ impl Reader {
         for partition in assigned {
             by_shard.entry(shard_of_partition(partition.1)).or_default().push(partition.into());
         }
-        for (shard, places) in &by_shard {
-            let claim = || positions::claim(self.shards.primary(*shard), places);
-            let stored = retry::until_done("claim", &self.stop, claim).await?;
+        let claims = by_shard.iter().map(|(shard, places)| {
+            retry::until_done("claim", &self.stop, || positions::claim(self.shards.primary(*shard), places))
+        });
+        for stored in try_join_all(claims).await? {
             self.positions.extend(stored);
         }
         for (place, position) in &self.positions {

@@ -9,7 +9,7 @@ use crate::{
     shards::COUNT,
     warm::Dump,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use std::{
     sync::{
         Arc,
@@ -132,27 +132,35 @@ fn millis(since: Instant) -> u64 {
 /// Waits until the replicas have all that has been decided. Nothing is folded meanwhile, so nothing
 /// more is decided.
 async fn caught_up(parts: &Parts, stop: &CancellationToken) -> Result<(), Stopped> {
+    let topics = decided::topics();
+    let asked = topics
+        .iter()
+        .map(|topic| retry::until_done("end_offsets", stop, move || end_offsets(&parts.config.kafka, topic)));
     let mut ends: Vec<(Place, i64)> = Vec::new();
-    for topic in decided::topics() {
-        let asked = || end_offsets(&parts.config.kafka, &topic);
-        let offsets = retry::until_done("end_offsets", stop, asked).await?;
+    for (topic, offsets) in topics.iter().zip(try_join_all(asked).await?) {
         for (partition, end) in (0..).zip(offsets) {
             ends.push((Place { topic: topic.0.clone(), partition }, end));
         }
     }
-    for shard in 0..COUNT {
-        let wanted: Vec<&(Place, i64)> =
-            ends.iter().filter(|(place, end)| *end > 0 && shard_of_partition(place.partition) == shard).collect();
-        loop {
-            let read = || positions::read(parts.shards.replica(shard));
-            let stored = retry::until_done("rebuild", stop, read).await?;
-            if wanted.iter().all(|(place, end)| stored.get(place).is_some_and(|position| position >= end)) {
-                break;
-            }
-            stop.run_until_cancelled(tokio::time::sleep(CATCH_UP_PAUSE)).await.ok_or(Stopped)?;
-        }
-    }
+    try_join_all((0..COUNT).map(|shard| shard_caught_up(parts, shard, &ends, stop))).await?;
     Ok(())
+}
+
+async fn shard_caught_up(
+    parts: &Parts,
+    shard: u8,
+    ends: &[(Place, i64)],
+    stop: &CancellationToken,
+) -> Result<(), Stopped> {
+    let wanted: Vec<&(Place, i64)> =
+        ends.iter().filter(|(place, end)| *end > 0 && shard_of_partition(place.partition) == shard).collect();
+    loop {
+        let stored = retry::until_done("rebuild", stop, || positions::read(parts.shards.replica(shard))).await?;
+        if wanted.iter().all(|(place, end)| stored.get(place).is_some_and(|position| position >= end)) {
+            return Ok(());
+        }
+        stop.run_until_cancelled(tokio::time::sleep(CATCH_UP_PAUSE)).await.ok_or(Stopped)?;
+    }
 }
 
 async fn dump_shard(parts: &Parts, shard: u8, sent: &AtomicU64, stop: &CancellationToken) -> Result<(), Stopped> {

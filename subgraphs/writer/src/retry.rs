@@ -118,7 +118,8 @@ mod tests {
         for state in ["22021", "22001", "23505", "23514", "23502", "54000", "21000"] {
             assert_eq!(class_of_state(Some(state)), Class::Data, "{state}");
         }
-        for state in ["57P01", "57P03", "57014", "53300", "53100", "40001", "40P01", "08006", "25006", "42P01", "3F000"] {
+        for state in ["57P01", "57P03", "57014", "53300", "53100", "40001", "40P01", "08006", "25006", "42P01", "3F000"]
+        {
             assert_eq!(class_of_state(Some(state)), Class::Passing, "{state}");
         }
         assert_eq!(class_of_state(None), Class::Passing);

@@ -83,6 +83,8 @@ pub fn options(url: &str, shard: u8, connections: u32) -> ConnectOptions {
         .test_before_acquire(false)
         .connect_lazy(true)
         .sqlx_logging(false)
+        // Slow starts are told by the retries that they cause, not by each connection.
+        .map_sqlx_postgres_pool_opts(|pool| pool.acquire_slow_threshold(ACQUIRE_TIMEOUT))
         .map_sqlx_postgres_opts(move |sql| sql.options([("idle_in_transaction_session_timeout", idle.as_str())]));
     options
 }
@@ -142,7 +144,9 @@ mod tests {
         let all: Vec<u8> = (0..COUNT).collect();
         assert_eq!(servers(&[server(&all)]).unwrap().len(), 16);
         assert_eq!(servers(&[server(&all[..8]), server(&all[8..])]).unwrap().len(), 16);
-        for wrong in [vec![server(&all[1..])], vec![server(&all), server(&[3])], vec![server(&all), server(&[16])], vec![]] {
+        for wrong in
+            [vec![server(&all[1..])], vec![server(&all), server(&[3])], vec![server(&all), server(&[16])], vec![]]
+        {
             assert!(servers(&wrong).is_err());
         }
     }

@@ -1,8 +1,8 @@
 //! Writing and reading tables whose rows carry versions.
 
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn,
-    QueryFilter, QueryOrder, QuerySelect, Value,
+    ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn, QueryFilter,
+    QueryOrder, QuerySelect, Value,
     sea_query::{Expr, ExprTrait, OnConflict},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -133,11 +133,7 @@ fn newer_wins<E: EntityTrait>() -> OnConflict {
 }
 
 /// One page of a table in the order of its primary key.
-pub async fn page<C: ConnectionTrait, M: Stored>(
-    db: &C,
-    after: Option<&M>,
-    limit: u64,
-) -> Result<Vec<M>, DbErr>
+pub async fn page<C: ConnectionTrait, M: Stored>(db: &C, after: Option<&M>, limit: u64) -> Result<Vec<M>, DbErr>
 where
     M::Entity: EntityTrait<Model = M>,
 {

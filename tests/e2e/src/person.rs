@@ -1,7 +1,7 @@
 //! A person with an account.
 
 use crate::{SOON, Stream};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use velvet_kit::{Handle, client::{Client, Response}, until};
@@ -70,10 +70,19 @@ impl Person {
         Self::sign_up_with(stack, &registration(name)).await
     }
 
-    /// Signs up with this input.
+    /// Signs up with this input, as patiently as `Pending` asks for.
     pub async fn sign_up_with(stack: &Handle, input: &Value) -> Result<Self> {
         let client = stack.client()?;
-        let session = register(&client, input).await?;
+        let mut input = input.clone();
+        if input["idempotencyKey"].is_null() {
+            input["idempotencyKey"] = json!(Uuid::new_v4().to_string());
+        }
+        let session = until("a session", SOON, || async {
+            let answer = register(&client, &input).await?;
+            ensure!(answer["__typename"] != "Pending", "still pending");
+            Ok(answer)
+        })
+        .await?;
         Self::from_session(stack, &session)
     }
 

@@ -199,16 +199,7 @@ async fn a_thousand_pairs_like_each_other_at_once_while_the_api_and_projector_ar
 }
 
 async fn sign_up(stack: &Handle, name: String) -> Result<Person> {
-    let input = registration(&name);
-    let session = until("a session", HEALED, || async {
-        let mut input = input.clone();
-        input["idempotencyKey"] = json!(name);
-        let answer = register(&stack.client()?, &input).await?;
-        ensure!(answer["__typename"] == "Session", "{answer}");
-        Ok(answer)
-    })
-    .await?;
-    Person::from_session(stack, &session)
+    Person::sign_up(stack, &name).await
 }
 
 async fn like_stubbornly(person: &Person, other: &str) -> Result<()> {

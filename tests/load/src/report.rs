@@ -147,7 +147,7 @@ impl Report {
         for (of, cells) in &lines {
             if *of != scenario {
                 scenario = of;
-                let _ = writeln!(text, "── {scenario} ");
+                let _ = writeln!(text, "── {scenario}");
             }
             line(&mut text, cells, &widths);
         }

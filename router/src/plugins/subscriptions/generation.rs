@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apollo_compiler::Schema;
 use apollo_compiler::schema::ExtendedType;
@@ -30,6 +30,12 @@ use super::plan::Planner;
 use super::registry::REGISTRY;
 use super::upstream::Pool;
 use crate::plugins::auth::{self, Verifier};
+
+/// An event comes once: while a subgraph says that it will be back, the event waits for it this long. Less than
+/// `fetch_timeout_ms` by default, so that what the subgraph said last is what the client gets.
+const EVENT_PATIENCE: Duration = Duration::from_secs(8);
+const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
+const RETRY_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
 /// How often a retiring generation looks for sockets that came in while it went.
 const RETIRE_CHECK: Duration = Duration::from_secs(1);
@@ -192,19 +198,32 @@ pub(super) struct Asking<'g> {
 impl Subgraphs for Asking<'_> {
     fn call<'a>(&'a self, call: SubgraphCall<'a>) -> BoxFuture<'a, SubgraphAnswer> {
         Box::pin(async move {
-            let subgraph = call.subgraph;
-            match self.send(call).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    tracing::warn!(subgraph.name = subgraph, error = %error, "subgraph not asked for an event");
-                    SubgraphAnswer::unavailable()
+            let started = Instant::now();
+            let mut pause = RETRY_PAUSE_FIRST;
+            loop {
+                let answer = self.ask(call.clone()).await;
+                if !answer.is_unavailable() || started.elapsed() + pause > EVENT_PATIENCE {
+                    return answer;
                 }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_PAUSE_LONGEST);
             }
         })
     }
 }
 
 impl Asking<'_> {
+    async fn ask(&self, call: SubgraphCall<'_>) -> SubgraphAnswer {
+        let subgraph = call.subgraph;
+        match self.send(call).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::warn!(subgraph.name = subgraph, error = %error, "subgraph not asked for an event");
+                SubgraphAnswer::unavailable()
+            }
+        }
+    }
+
     /// Apollo Router's own header rules and URL overrides wrap outside of what the hook captured, so both are ours to
     /// set.
     async fn send(&self, call: SubgraphCall<'_>) -> Result<SubgraphAnswer, BoxError> {

@@ -3,9 +3,9 @@
 //! One subscription per channel serves all who listen to it here. A listener that was too slow, or
 //! whose connection broke, hears a gap: it must read again what the channel only announces.
 
-use super::{Connection, Error};
+use super::{Connection, Current, Error};
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all, stream};
 use parking_lot::Mutex;
 use redis::{PushInfo, PushKind, Value, aio::ConnectionLike};
 use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
@@ -29,7 +29,7 @@ pub enum Signal {
 
 /// All channels that this process listens to.
 pub struct Hub {
-    connection: Connection,
+    current: Current,
     channels: Mutex<HashMap<String, Channel>>,
     turns: Vec<tokio::sync::Mutex<()>>,
     hasher: std::hash::RandomState,
@@ -70,10 +70,10 @@ impl Drop for Listener {
 }
 
 impl Hub {
-    pub(super) fn start(connection: Connection, pushes: mpsc::UnboundedReceiver<PushInfo>) -> Arc<Self> {
+    pub(super) fn start(current: Current, pushes: mpsc::UnboundedReceiver<PushInfo>) -> Arc<Self> {
         let (closing, closed) = mpsc::channel(CLOSING_QUEUE);
         let hub = Arc::new(Self {
-            connection,
+            current,
             channels: Mutex::default(),
             turns: (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect(),
             hasher: std::hash::RandomState::new(),
@@ -108,7 +108,8 @@ impl Hub {
     }
 
     async fn send(&self, command: &'static str, channel: &str) -> Result<(), Error> {
-        match &self.connection {
+        let connection = self.current.load_full();
+        match &*connection {
             Connection::Cluster(cluster) if command == "SSUBSCRIBE" => cluster.clone().ssubscribe(channel).await?,
             Connection::Cluster(cluster) => cluster.clone().sunsubscribe(channel).await?,
             Connection::Single(single) => {
@@ -116,6 +117,21 @@ impl Hub {
             }
         }
         Ok(())
+    }
+
+    /// Subscribes to all channels on a new connection; whoever listens hears a gap.
+    pub(super) async fn subscribe_again(&self) {
+        let channels: Vec<String> = self.channels.lock().keys().cloned().collect();
+        let mut subscribed = stream::iter(channels)
+            .map(|channel| async move { self.send("SSUBSCRIBE", &channel).await })
+            .buffer_unordered(STRIPES);
+        while let Some(outcome) = subscribed.next().await {
+            if let Err(error) = outcome {
+                // The connection broke again: its watch will replace it, and this comes once more.
+                tracing::warn!(error = %crate::telemetry::chain(&error), "hub.subscribe_failed");
+            }
+        }
+        self.signal_all();
     }
 
     fn signal(&self, channel: &str, signal: Signal) {

@@ -17,14 +17,22 @@ pub use hub::{Hub, Listener, Signal};
 pub use redis::Value as Reply;
 
 use crate::config::RedisConfig;
+use arc_swap::ArcSwap;
 use futures::{StreamExt, stream};
-use redis::{FromRedisValue, aio::ConnectionLike};
+use redis::{FromRedisValue, PushInfo, aio::ConnectionLike};
 use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// A reply that takes longer counts as a failure: the caller must answer its client.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection is up by then, or the server counts as down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the connection is tried.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+/// A client gets this many trials to recover by itself.
+const FAILURES_BEFORE_REPLACEMENT: u32 = 2;
+/// Finding the cluster's masters anew takes no longer.
+const REPLACEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Slots that one batch addresses at the same time; more only queue in the same sockets.
 const SLOTS_IN_FLIGHT_MAX: usize = 256;
 /// A script that is missing on a server is loaded by sending it once in full, so one retry is enough.
@@ -49,17 +57,20 @@ pub enum Error {
     Reply(#[from] redis::ParsingError),
 }
 
-/// The connection to one server or to a cluster; both reconnect by themselves.
+/// The connection to one server or to a cluster.
 #[derive(Clone)]
 enum Connection {
     Cluster(redis::cluster_async::ClusterConnection),
     Single(redis::aio::ConnectionManager),
 }
 
+/// The connection that is in use now. A client that does not recover by itself is replaced.
+type Current = Arc<ArcSwap<Connection>>;
+
 /// A handle on Redis; clones share the connection.
 #[derive(Clone)]
 pub struct Store {
-    connection: Connection,
+    current: Current,
     hub: Arc<Hub>,
 }
 
@@ -69,34 +80,43 @@ impl std::fmt::Debug for Store {
     }
 }
 
-impl Store {
+impl Connection {
     /// Connects. Several addresses are a cluster's, one is a single server's.
-    pub async fn connect(config: &RedisConfig) -> Result<Self, Error> {
-        let (sender, pushes) = tokio::sync::mpsc::unbounded_channel();
-        let connection = match config.urls.as_slice() {
+    async fn open(config: &RedisConfig, pushes: &UnboundedSender<PushInfo>) -> Result<Self, Error> {
+        match config.urls.as_slice() {
             [url] => {
                 let manager = redis::aio::ConnectionManagerConfig::new()
                     .set_response_timeout(Some(RESPONSE_TIMEOUT))
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                    .set_push_sender(sender)
+                    .set_push_sender(pushes.clone())
                     .set_automatic_resubscription();
                 let info: redis::ConnectionInfo = redis::IntoConnectionInfo::into_connection_info(url.as_str())?;
                 let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
                 let client = redis::Client::open(info.set_redis_settings(settings))?;
-                Connection::Single(client.get_connection_manager_with_config(manager).await?)
+                Ok(Self::Single(client.get_connection_manager_with_config(manager).await?))
             }
             urls => {
                 let client = redis::cluster::ClusterClientBuilder::new(urls.iter().map(String::as_str))
                     .use_protocol(redis::ProtocolVersion::RESP3)
                     .connection_timeout(CONNECT_TIMEOUT)
                     .response_timeout(RESPONSE_TIMEOUT)
-                    .push_sender(sender)
+                    .push_sender(pushes.clone())
                     .build()?;
-                Connection::Cluster(client.get_async_connection().await?)
+                Ok(Self::Cluster(client.get_async_connection().await?))
             }
-        };
-        let hub = Hub::start(connection.clone(), pushes);
-        Ok(Self { connection, hub })
+        }
+    }
+}
+
+impl Store {
+    /// Connects, and watches over the connection from then on.
+    pub async fn connect(config: &RedisConfig) -> Result<Self, Error> {
+        let (sender, pushes) = tokio::sync::mpsc::unbounded_channel();
+        let current: Current = Arc::new(ArcSwap::from_pointee(Connection::open(config, &sender).await?));
+        let hub = Hub::start(Arc::clone(&current), pushes);
+        let store = Self { current, hub };
+        tokio::spawn(watch(store.clone(), config.clone(), sender));
+        Ok(store)
     }
 
     /// The listeners of this process.
@@ -133,7 +153,7 @@ impl Store {
 
     /// Calls of one group go in one pipeline: a slot's in a cluster, all of them on one server.
     fn group_of(&self, call: &Call) -> u16 {
-        match self.connection {
+        match **self.current.load() {
             Connection::Cluster(_) => call.slot(),
             Connection::Single(_) => 0,
         }
@@ -157,7 +177,8 @@ impl Store {
             pipeline.add_command(calls[*index].command(by_hash));
         }
         let count = indices.len();
-        let replies = match &self.connection {
+        let connection = self.current.load_full();
+        let replies = match &*connection {
             Connection::Cluster(cluster) => cluster.clone().req_packed_commands(&pipeline, 0, count).await,
             Connection::Single(single) => single.clone().req_packed_commands(&pipeline, 0, count).await,
         }?;
@@ -165,6 +186,30 @@ impl Store {
             .into_iter()
             .map(|reply| reply.extract_error().map_err(Error::Redis))
             .collect()
+    }
+}
+
+/// Replaces a client that has stopped answering: after the death of a master, a cluster's client can
+/// wait for its own recovery for ever.
+async fn watch(store: Store, config: RedisConfig, pushes: UnboundedSender<PushInfo>) {
+    let mut failures = 0;
+    loop {
+        tokio::time::sleep(WATCH_PAUSE).await;
+        failures = if store.epoch().await.is_ok() { 0 } else { failures + 1 };
+        if failures < FAILURES_BEFORE_REPLACEMENT {
+            continue;
+        }
+        match tokio::time::timeout(REPLACEMENT_TIMEOUT, Connection::open(&config, &pushes)).await {
+            Ok(Ok(connection)) => {
+                tracing::warn!("store.connection_replaced");
+                metrics::counter!("velvet_store_replacements_total").increment(1);
+                store.current.store(Arc::new(connection));
+                store.hub.subscribe_again().await;
+                failures = 0;
+            }
+            Ok(Err(error)) => tracing::warn!(error = %crate::telemetry::chain(&error), "store.unavailable"),
+            Err(_) => tracing::warn!("store.unavailable"),
+        }
     }
 }
 

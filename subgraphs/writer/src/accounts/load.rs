@@ -12,10 +12,7 @@ use velvet_accounts::{
     model::Cell,
     row::{BlockRow, Row, SessionRow, UserRow},
 };
-use velvet_kernel::{
-    fold::Version,
-    id::UserId,
-};
+use velvet_kernel::{fold::Version, id::UserId};
 
 const DOMAIN: &str = velvet_accounts::DOMAIN.name;
 
@@ -31,7 +28,7 @@ pub async fn user(reads: &Reads, entity: &str) -> Result<Vec<Warmed>, LoadError>
         rows.push(warmed_user(user)?);
     }
     for session in stored {
-        rows.extend(warmed_session(session)?);
+        rows.push(warmed_session(session));
     }
     Ok(rows)
 }
@@ -43,7 +40,7 @@ pub async fn all(dump: &Dump<'_>) -> Result<(), Stopped> {
         Ok(vec![warmed_user(user)?, for_matching])
     })
     .await?;
-    dump.table::<sessions::Model>(warmed_session).await
+    dump.table::<sessions::Model>(|session| Ok(vec![warmed_session(session)])).await
 }
 
 /// A block, as accounts keeps it: once is enough for both. Its version is of matching's log, so
@@ -59,10 +56,10 @@ fn warmed_user(user: users::Model) -> Result<Warmed, Unfit> {
     Ok(Warmed::new(DOMAIN, row.entity(), version, row))
 }
 
-fn warmed_session(session: sessions::Model) -> Result<Vec<Warmed>, Unfit> {
+fn warmed_session(session: sessions::Model) -> Warmed {
     let version = version_of(session.version);
     let row = Row::Session(session_row(session));
-    Ok(vec![Warmed::new(DOMAIN, row.entity(), version, row)])
+    Warmed::new(DOMAIN, row.entity(), version, row)
 }
 
 /// A user, as the domain has it.

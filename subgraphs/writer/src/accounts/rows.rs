@@ -14,10 +14,7 @@ use velvet_accounts::{
     },
     row::{SessionRow, UserRow},
 };
-use velvet_kernel::{
-    fold::Version,
-    log::Recorded,
-};
+use velvet_kernel::{fold::Version, log::Recorded};
 
 /// People.
 pub mod users {

@@ -66,8 +66,7 @@ impl Rulings for Registrations {
 
     fn retell(&self, repeat: &Recorded, outcome: &Value) -> Result<Vec<Outgoing>, Unfit> {
         let command = repeat.parse::<RegisterCommand>()?;
-        let outcome: RegisterOutcome =
-            serde_json::from_value(outcome.clone()).map_err(|_| Unfit::Value("outcome"))?;
+        let outcome: RegisterOutcome = serde_json::from_value(outcome.clone()).map_err(|_| Unfit::Value("outcome"))?;
         let decision = match outcome {
             RegisterOutcome::EmailTaken => Decision::Refused,
             RegisterOutcome::Registered { user_id } => decide(Some(Owner { user_id, command_id: repeat.id }), command),
@@ -97,10 +96,8 @@ async fn owners(
     tx: &DatabaseTransaction,
     addresses: impl Iterator<Item = String>,
 ) -> Result<HashMap<String, Owner>, DbErr> {
-    let found = account_emails::Entity::find()
-        .filter(account_emails::Column::EmailNormalized.is_in(addresses))
-        .all(tx)
-        .await?;
+    let found =
+        account_emails::Entity::find().filter(account_emails::Column::EmailNormalized.is_in(addresses)).all(tx).await?;
     Ok(found.into_iter().map(|row| (row.email_normalized, owner(row.user_id, row.command_id))).collect())
 }
 

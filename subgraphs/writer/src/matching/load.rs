@@ -73,12 +73,13 @@ pub async fn all(dump: &Dump<'_>) -> Result<(), Stopped> {
     dump.table::<swipes::Model>(warmed_swipe).await?;
     dump.table::<matches::Model>(warmed_match).await?;
     dump.table::<blocks::Model>(|block| {
-        let (blocker_id, blocked_id) = (UserId(block.blocker_id), UserId(block.blocked_id));
-        let blocked_at = block.blocked_at;
+        let (by, whom, blocked_at) = (UserId(block.blocker_id), UserId(block.blocked_id), block.blocked_at);
+        let for_accounts = velvet_accounts::row::BlockRow { blocker_id: by, blocked_id: whom, blocked_at };
+        let for_messaging = velvet_messaging::row::BlockRow { blocker_id: by, blocked_id: whom, blocked_at };
         Ok(vec![
             warmed_block(&block),
-            accounts::load::warmed_block(velvet_accounts::row::BlockRow { blocker_id, blocked_id, blocked_at }),
-            messaging::load::warmed_block(velvet_messaging::row::BlockRow { blocker_id, blocked_id, blocked_at }),
+            accounts::load::warmed_block(for_accounts),
+            messaging::load::warmed_block(for_messaging),
         ])
     })
     .await

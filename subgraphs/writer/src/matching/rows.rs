@@ -106,8 +106,8 @@ pub struct Rows {
 impl Changes for Rows {
     fn add(&mut self, event: &Recorded) -> Result<(), Unfit> {
         match event.kind.as_str() {
-            SWIPE => self.swipes.add(swipe(event.parse()?, event.version)?),
-            MATCHED | UNMATCHED => self.matches.add(matched(event.parse()?, event.version)?),
+            SWIPE => self.swipes.add(swipe(&event.parse()?, event.version)?),
+            MATCHED | UNMATCHED => self.matches.add(matched(&event.parse()?, event.version)?),
             BLOCKED => self.blocks.add(block(&event.parse()?, event.version)),
             other => return Err(Unfit::Unknown(other.to_owned())),
         }
@@ -119,7 +119,7 @@ impl Changes for Rows {
     }
 }
 
-fn swipe(row: SwipeRow, version: Version) -> Result<swipes::Model, Unfit> {
+fn swipe(row: &SwipeRow, version: Version) -> Result<swipes::Model, Unfit> {
     Ok(swipes::Model {
         swiper_id: row.swiper_id.0,
         swiped_id: row.swiped_id.0,
@@ -131,7 +131,7 @@ fn swipe(row: SwipeRow, version: Version) -> Result<swipes::Model, Unfit> {
     })
 }
 
-fn matched(row: MatchRow, version: Version) -> Result<matches::Model, Unfit> {
+fn matched(row: &MatchRow, version: Version) -> Result<matches::Model, Unfit> {
     Ok(matches::Model {
         owner_id: row.owner_id.0,
         match_id: row.match_id.0,

@@ -7,8 +7,8 @@ use crate::{
     warm::{Dump, LoadError, Reads, Warmed},
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, ExprTrait as _, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect, Statement,
+    ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, ExprTrait as _, FromQueryResult, QueryFilter,
+    QueryOrder, QuerySelect, Statement,
 };
 use std::ops::RangeInclusive;
 use uuid::Uuid;
@@ -36,9 +36,7 @@ pub async fn conversation(reads: &Reads, entity: &str, scope: &str) -> Result<Ve
         None => newest(&tx, id).await?,
     };
     let (first, last) = positions.into_inner();
-    let reacted = reactions::Column::ConversationId
-        .eq(id)
-        .and(reactions::Column::Position.between(first, last));
+    let reacted = reactions::Column::ConversationId.eq(id).and(reactions::Column::Position.between(first, last));
     let reacted = reactions::Entity::find().filter(reacted).all(&tx).await?;
     let said = messages::Column::ConversationId.eq(id).and(messages::Column::Position.between(first, last));
     let said = messages::Entity::find().filter(said).all(&tx).await?;
@@ -47,7 +45,7 @@ pub async fn conversation(reads: &Reads, entity: &str, scope: &str) -> Result<Ve
     if let Some(about) = about {
         rows.extend(warmed_conversation(about)?);
     }
-    rows.extend(marks.into_iter().flat_map(warmed_read));
+    rows.extend(marks.iter().flat_map(warmed_read));
     // Before the messages, so that none is shown without its reactions.
     rows.extend(reacted.into_iter().flat_map(warmed_reaction));
     rows.extend(said.into_iter().flat_map(warmed_message));
@@ -75,7 +73,7 @@ async fn newest<C: ConnectionTrait>(tx: &C, id: Uuid) -> Result<RangeInclusive<i
 /// One shard's conversations, with the newest messages of each. Members are not read back: a
 /// conversation names both.
 pub async fn all(dump: &Dump<'_>) -> Result<(), Stopped> {
-    dump.table::<read_marks::Model>(|mark| Ok(warmed_read(mark))).await?;
+    dump.table::<read_marks::Model>(|mark| Ok(warmed_read(&mark))).await?;
     let mut last: Option<conversations::Model> = None;
     loop {
         let found: Vec<conversations::Model> =
@@ -156,7 +154,7 @@ fn warmed_reaction(stored: reactions::Model) -> Vec<Warmed> {
     warmed(stored.version, Row::Reaction(row))
 }
 
-fn warmed_read(stored: read_marks::Model) -> Vec<Warmed> {
+fn warmed_read(stored: &read_marks::Model) -> Vec<Warmed> {
     let row = ReadRow {
         conversation_id: ConversationId(stored.conversation_id),
         user_id: UserId(stored.user_id),

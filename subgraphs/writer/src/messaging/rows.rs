@@ -179,7 +179,9 @@ impl Changes for Rows {
                 self.conversations.add(conversation(&event.parse()?, event.version)?);
             }
             CONVERSATION_JOINED => self.members.add(member(&event.parse()?, event.version)),
-            MESSAGE_SENT | MESSAGE_EDITED | MESSAGE_DELETED => self.messages.add(message(event.parse()?, event.version)),
+            MESSAGE_SENT | MESSAGE_EDITED | MESSAGE_DELETED => {
+                self.messages.add(message(event.parse()?, event.version));
+            }
             MESSAGE_REACTED => self.reactions.add(reaction(event.parse()?, event.version)),
             MESSAGE_READ => self.reads.add(read(&event.parse()?, event.version)),
             other => return Err(Unfit::Unknown(other.to_owned())),

@@ -69,10 +69,11 @@ pub async fn measure(bench: &mut Bench, people: &People) -> Result<()> {
     sockets.open(&tokens, count).await.context("opening idle clients")?;
     tokio::time::sleep(SETTLE).await;
     let after = Memory::read(bench)?;
-    let lost = sockets.lost();
+    let (lost, retried) = (sockets.lost(), sockets.retried());
     sockets.close().await;
-    let note =
-        format!("{count} clients after {first}, each a socket with one idle matchEvents, processes fresh; {lost} lost");
+    let note = format!(
+        "{count} clients after {first}, each a socket with one idle matchEvents, processes fresh; {lost} lost, {retried} refused at first"
+    );
     for (name, before, after) in [("router", before.router, after.router), ("API", before.api, after.api)] {
         let each = (after - before) / exact(u64::from(count));
         let grown = format!("{:.1} to {:.1} MiB", before / MIB, after / MIB);

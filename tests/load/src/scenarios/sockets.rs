@@ -23,7 +23,10 @@ const MATCHES: &str = "subscription { matchEvents {
 } }";
 /// One address has some 28,000 ports to connect from; the next ones come from the next address.
 const SOCKETS_PER_ADDRESS: u32 = 20_000;
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 16;
+/// A client that is refused tries again, as real ones do; how often that was is reported.
+const TRIES: u32 = 4;
+const TRY_PAUSE: Duration = Duration::from_millis(250);
 const OPEN_WITHIN: Duration = Duration::from_secs(15);
 /// Nothing large is read or sent here.
 const BUFFER_BYTES: usize = 1_024;
@@ -36,6 +39,7 @@ pub struct Sockets {
     count: u32,
     readers: JoinSet<()>,
     lost: Arc<AtomicU32>,
+    retried: Arc<AtomicU32>,
 }
 
 impl Sockets {
@@ -44,17 +48,32 @@ impl Sockets {
         let host: IpAddr = parsed.host_str().unwrap_or_default().parse().context("the router has no plain address")?;
         let port = parsed.port_or_known_default().context("the router has no port")?;
         let server = SocketAddr::new(host, port);
-        Ok(Self { url: url.to_owned(), server, count: 0, readers: JoinSet::new(), lost: Arc::default() })
+        Ok(Self {
+            url: url.to_owned(),
+            server,
+            count: 0,
+            readers: JoinSet::new(),
+            lost: Arc::default(),
+            retried: Arc::default(),
+        })
     }
 
     /// Opens more, each with its subscription standing, and keeps answering what the server asks them.
     pub async fn open(&mut self, tokens: &[&str], more: u32) -> Result<()> {
-        let (url, server) = (self.url.as_str(), self.server);
+        let (url, server, retried) = (self.url.as_str(), self.server, Arc::clone(&self.retried));
         let opened = (self.count..self.count + more).map(|index| {
-            let token = tokens[index as usize % tokens.len()];
+            let (token, retried) = (tokens[index as usize % tokens.len()], Arc::clone(&retried));
             async move {
-                let opening = subscribe(url, server, source_of(index), token);
-                tokio::time::timeout(OPEN_WITHIN, opening).await.context("a client was not served in time")?
+                let mut tries = 1;
+                loop {
+                    let opening = tokio::time::timeout(OPEN_WITHIN, subscribe(url, server, source_of(index), token));
+                    match opening.await.context("a client was not served in time").and_then(|opened| opened) {
+                        Err(_) if tries < TRIES => tries += 1,
+                        last => return last,
+                    }
+                    retried.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(TRY_PAUSE).await;
+                }
             }
         });
         let mut opened = stream::iter(opened).buffer_unordered(AT_ONCE);
@@ -68,6 +87,11 @@ impl Sockets {
     /// Those that the server has let go.
     pub fn lost(&self) -> u32 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// How often a client was refused and tried again.
+    pub fn retried(&self) -> u32 {
+        self.retried.load(Ordering::Relaxed)
     }
 
     pub async fn close(mut self) {

@@ -129,6 +129,12 @@ impl Execution<'_> {
 }
 
 impl SubgraphAnswer {
+    /// Whether the subgraph, or something behind it, is away for the moment.
+    pub(in super::super) fn is_unavailable(&self) -> bool {
+        let code = |error: &Value| error.get("extensions")?.get("code")?.as_str().map(str::to_owned);
+        self.errors.iter().any(|error| code(error).as_deref() == Some("UNAVAILABLE"))
+    }
+
     /// What clients learn of a subgraph that did not answer. Why it did not is in the log.
     pub(in super::super) fn unavailable() -> Self {
         Self {

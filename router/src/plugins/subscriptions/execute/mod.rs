@@ -20,6 +20,7 @@ use path::Step;
 pub(super) use rewrite::apply as apply_rewrites;
 
 /// One request to a subgraph.
+#[derive(Clone)]
 pub(super) struct SubgraphCall<'a> {
     pub(super) subgraph: &'a str,
     pub(super) query: &'a str,
