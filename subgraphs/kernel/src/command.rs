@@ -57,7 +57,13 @@ pub struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(domain: &'static str, log: Log, store: Store, watermarks: Arc<Watermarks>, wait: Duration) -> Self {
+    pub(crate) fn new(
+        domain: &'static str,
+        log: Log,
+        store: Store,
+        watermarks: Arc<Watermarks>,
+        wait: Duration,
+    ) -> Self {
         let (topic, commands) = (Topic::of(domain, Stage::Intake), Topic::of(domain, Stage::Commands));
         Self { domain, topic, commands, log, store, watermarks, wait }
     }
@@ -70,8 +76,11 @@ impl Intake {
         let deadline = Instant::now() + self.wait;
         self.watermarks.passed(self.domain, receipt, deadline).await.map_err(|_| Fault::outcome_pending())?;
         let key = outcomes_key(self.domain, &fact.key);
-        let outcome: Option<Vec<u8>> =
-            self.store.ask(Call::command_on("HGET", key).arg(fact.id.to_string())).await.map_err(|_| Fault::outcome_pending())?;
+        let outcome: Option<Vec<u8>> = self
+            .store
+            .ask(Call::command_on("HGET", key).arg(fact.id.to_string()))
+            .await
+            .map_err(|_| Fault::outcome_pending())?;
         let Some(outcome) = outcome else {
             tracing::error!(event.id = %fact.id, event.kind = fact.kind, "intake.outcome_missing");
             return Err(Fault::outcome_pending());

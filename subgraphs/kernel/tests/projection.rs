@@ -13,7 +13,8 @@ use uuid::Uuid;
 use velvet_kernel::{
     api::Serve,
     config::{
-        ApiConfig, Config, IdentityConfig, KafkaConfig, LiveConfig, ProjectorConfig, RedisConfig, TelemetryConfig, WriterConfig,
+        ApiConfig, Config, IdentityConfig, KafkaConfig, LiveConfig, ProjectorConfig, RedisConfig, TelemetryConfig,
+        WriterConfig,
     },
     fold::{Effects, Fold, Moment},
     id::UserId,

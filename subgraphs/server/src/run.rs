@@ -91,9 +91,8 @@ async fn connect_store(config: &Config) -> anyhow::Result<Store> {
 pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
     let telemetry = telemetry::start(&config.telemetry, "velvet")?;
     let drain = Duration::from_millis(config.api.drain_ms);
-    let listener = TcpListener::bind(config.api.listen)
-        .await
-        .with_context(|| format!("listening on {}", config.api.listen))?;
+    let listener =
+        TcpListener::bind(config.api.listen).await.with_context(|| format!("listening on {}", config.api.listen))?;
     tracing::info!(listen = %config.api.listen, serve = roles.serve, project = roles.project, "start");
     let stop = CancellationToken::new();
     let parts = connect(config, &stop).await?;

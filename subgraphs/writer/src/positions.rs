@@ -87,8 +87,8 @@ pub async fn advance<C: ConnectionTrait>(db: &C, since: &Positions, upto: &Posit
     let old: Vec<i64> = moves.iter().map(|(_, since, _)| *since).collect();
     let new: Vec<i64> = moves.iter().map(|(.., upto)| *upto).collect();
     let values = vec![topics.into(), partitions.into(), old.into(), new.into()];
-    let moved = db.execute_raw(statement(MOVE, values)).await?.rows_affected();
-    if moved == moves.len() as u64 { Ok(()) } else { Err(Error::Overtaken { topic: first.topic.clone() }) }
+    let changed = db.execute_raw(statement(MOVE, values)).await?.rows_affected();
+    if changed == moves.len() as u64 { Ok(()) } else { Err(Error::Overtaken { topic: first.topic.clone() }) }
 }
 
 /// The topic of a place.

@@ -4,7 +4,11 @@ use crate::{SOON, Stream};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use velvet_kit::{Handle, client::{Client, Response}, until};
+use velvet_kit::{
+    Handle,
+    client::{Client, Response},
+    until,
+};
 
 /// Everybody's, in tests.
 pub const PASSWORD: &str = "a long enough password";

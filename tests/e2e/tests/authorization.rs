@@ -3,7 +3,10 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::collections::BTreeSet;
-use velvet_kit::{Handle, client::ws::{Event, Socket}};
+use velvet_kit::{
+    Handle,
+    client::ws::{Event, Socket},
+};
 
 /// Root fields that anybody may ask.
 const PUBLIC: [&str; 4] = ["register", "login", "refreshSession", "logout"];
@@ -22,7 +25,10 @@ const SIGNED_IN: [(&str, &str); 20] = [
     ("swipe", "mutation { swipe(input: { userId: \"x\", action: LIKE }) { __typename } }"),
     ("unmatch", "mutation { unmatch(input: { matchId: \"x\" }) { __typename } }"),
     ("blockUser", "mutation { blockUser(input: { userId: \"x\" }) { __typename } }"),
-    ("sendMessage", "mutation { sendMessage(input: { conversationId: \"x\", clientId: \"x\", body: \"x\" }) { __typename } }"),
+    (
+        "sendMessage",
+        "mutation { sendMessage(input: { conversationId: \"x\", clientId: \"x\", body: \"x\" }) { __typename } }",
+    ),
     ("editMessage", "mutation { editMessage(input: { messageId: \"x\", body: \"x\" }) { __typename } }"),
     ("deleteMessage", "mutation { deleteMessage(input: { messageId: \"x\" }) { __typename } }"),
     ("reactToMessage", "mutation { reactToMessage(input: { messageId: \"x\", emoji: \"👍\" }) { __typename } }"),

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 use velvet_e2e::{Person, SOON};
-use velvet_kit::{Handle, client::ws::{Event, Frame, PROTOCOL, Socket}};
+use velvet_kit::{
+    Handle,
+    client::ws::{Event, Frame, PROTOCOL, Socket},
+};
 
 #[tokio::test]
 async fn pages_of_no_or_too_many_entries_are_refused() -> Result<()> {
@@ -101,7 +104,11 @@ async fn wrong_sequences_and_malformed_frames_close_the_socket_with_the_protocol
         ("a binary frame", vec![init.clone(), Message::binary(vec![0_u8, 1, 2])], 4400),
         ("subscribing before the init", vec![endless("1")], 4401),
         ("a second init", vec![init.clone(), init.clone()], 4429),
-        ("a forged token", vec![frame(&json!({ "type": "connection_init", "payload": { "authorization": "Bearer x.y.z" } }))], 4403),
+        (
+            "a forged token",
+            vec![frame(&json!({ "type": "connection_init", "payload": { "authorization": "Bearer x.y.z" } }))],
+            4403,
+        ),
     ];
     for (what, frames, code) in cases {
         assert_eq!(close_code(&stack, PROTOCOL, &frames).await?, code, "{what}");
@@ -135,7 +142,9 @@ async fn ten_thousand_operations_on_one_socket_are_refused_beyond_its_limit_and_
         let payload = json!({ "query": "subscription { matchEvents { __typename } }" });
         socket.send(&json!({ "id": format!("op-{number}"), "type": "subscribe", "payload": payload })).await?;
         // Reading on the way, as a client does.
-        while let Ok(Frame::Json(frame)) = socket.frame(Duration::from_millis(if number == 9_999 { 2_000 } else { 0 })).await {
+        while let Ok(Frame::Json(frame)) =
+            socket.frame(Duration::from_millis(if number == 9_999 { 2_000 } else { 0 })).await
+        {
             if frame["type"] == "error" {
                 assert_eq!(frame["payload"][0]["extensions"]["code"], "RATE_LIMITED", "{frame}");
                 first_refused.get_or_insert(frame["id"].clone());

@@ -3,7 +3,10 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 use velvet_e2e::{Person, SOON, conversation_of, live::MESSAGE_EVENTS, meet};
-use velvet_kit::{Handle, client::ws::{Event, Socket}};
+use velvet_kit::{
+    Handle,
+    client::ws::{Event, Socket},
+};
 
 /// More than an inbox keeps, with room for what Redis leaves over when it trims.
 const MORE_THAN_AN_INBOX: usize = 1_300;

@@ -1,15 +1,24 @@
 //! `deck`, `swipe`, `matches`, `unmatch`, `blockUser`.
 
+#![expect(clippy::disallowed_methods, reason = "tests make ids up as they go")]
+
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use velvet_e2e::{Person, SOON, conversation_of, live::{MATCH_EVENTS, MESSAGE_EVENTS}, meet, person::registration};
+use velvet_e2e::{
+    Person, SOON, conversation_of,
+    live::{MATCH_EVENTS, MESSAGE_EVENTS},
+    meet,
+    person::registration,
+};
 use velvet_kit::{Handle, until};
 
 const MATCHES: &str = "{ matches(first: 100) { nodes { id with { id displayName } } pageInfo { hasNextPage } } }";
-const UNMATCH: &str = "mutation($id: ID!) { unmatch(input: { matchId: $id }) { __typename ... on Unmatched { matchId } } }";
-const BLOCK: &str = "mutation($id: ID!) { blockUser(input: { userId: $id }) { __typename ... on UserBlocked { userId } } }";
+const UNMATCH: &str =
+    "mutation($id: ID!) { unmatch(input: { matchId: $id }) { __typename ... on Unmatched { matchId } } }";
+const BLOCK: &str =
+    "mutation($id: ID!) { blockUser(input: { userId: $id }) { __typename ... on UserBlocked { userId } } }";
 const DECK: &str = "query($first: Int, $filter: DeckFilter) { deck(first: $first, filter: $filter) {
     user { id displayName age } distanceKm superLikedYou
 } }";
@@ -38,7 +47,8 @@ async fn deck(person: &Person, first: i64, filter: Value) -> Result<Vec<Value>> 
 }
 
 async fn first_card(person: &Person) -> Result<Value> {
-    until("a card", SOON, || async { deck(person, 10, json!(null)).await?.first().cloned().context("no card yet") }).await
+    until("a card", SOON, || async { deck(person, 10, json!(null)).await?.first().cloned().context("no card yet") })
+        .await
 }
 
 #[tokio::test]
@@ -232,7 +242,12 @@ async fn a_block_hides_both_from_each_other_once_it_is_acknowledged() -> Result<
             user(id: $user) { id } conversation(id: $conversation) { id } conversations { nodes { id } }
         }";
         let seen = one.ask(look, json!({ "user": other.id, "conversation": conversation })).await?;
-        assert_eq!(seen, json!({ "user": null, "conversation": null, "conversations": { "nodes": [] } }), "{}", one.name);
+        assert_eq!(
+            seen,
+            json!({ "user": null, "conversation": null, "conversations": { "nodes": [] } }),
+            "{}",
+            one.name
+        );
         assert_eq!(one.swipe(&other.id, "LIKE").await?["__typename"], "UserNotFound");
     }
     let answer = bob.send(&conversation, "c1", "hello?").await?;

@@ -113,7 +113,13 @@ async fn bodies_and_client_ids_have_bounds() -> Result<()> {
     assert_eq!(alice.send(&conversation, &"c".repeat(128), "hello").await?["__typename"], "MessageSent");
     let long = "x".repeat(2001);
     let long_id = "c".repeat(129);
-    for (client_id, body, field) in [("c", "", "body"), ("c", "  \n ", "body"), ("c", &long, "body"), ("", "x", "clientId"), (&long_id, "x", "clientId")] {
+    for (client_id, body, field) in [
+        ("c", "", "body"),
+        ("c", "  \n ", "body"),
+        ("c", &long, "body"),
+        ("", "x", "clientId"),
+        (&long_id, "x", "clientId"),
+    ] {
         let answer = alice.send(&conversation, client_id, body).await?;
         assert_eq!(answer["__typename"], "InputInvalid", "{field}");
         assert_eq!(answer["fields"][0]["field"], field);
@@ -136,8 +142,12 @@ async fn history_pages_both_ways_and_beyond_what_redis_keeps_warm() -> Result<()
             variables["id"] = json!(conversation);
             let data = bob.ask(PAGE, variables).await?;
             let messages = data["conversation"]["messages"].clone();
-            let positions: Vec<i64> =
-                messages["nodes"].as_array().into_iter().flatten().filter_map(|node| node["position"].as_i64()).collect();
+            let positions: Vec<i64> = messages["nodes"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|node| node["position"].as_i64())
+                .collect();
             Ok::<_, anyhow::Error>((positions, messages["pageInfo"].clone()))
         }
     };
@@ -175,7 +185,8 @@ async fn typing_is_seen_by_the_other_side_alone() -> Result<()> {
     let stack = Handle::from_env()?;
     let _turn = stack.shared().await?;
     let (alice, bob, conversation) = chat(&stack).await?;
-    let query = "subscription($id: ID!) { typing(conversationId: $id) { conversationId user { id displayName } typing } }";
+    let query =
+        "subscription($id: ID!) { typing(conversationId: $id) { conversationId user { id displayName } typing } }";
     let mut socket = Socket::open(&stack.info.ws_url, bob.client.token()).await?;
     let id = socket.subscribe(query, json!({ "id": conversation })).await?;
     let set = "mutation($input: SetTypingInput!) { setTyping(input: $input) { __typename } }";

@@ -1,9 +1,14 @@
 //! `register`: one account per address, whatever is repeated or comes at once.
 
+#![expect(clippy::disallowed_methods, reason = "tests make ids up as they go")]
+
 use anyhow::Result;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
-use velvet_e2e::{Person, person::{register, registration}};
+use velvet_e2e::{
+    Person,
+    person::{register, registration},
+};
 use velvet_kit::Handle;
 
 /// The date this many years before today, moved by days; PostgreSQL knows the calendar.
@@ -129,7 +134,10 @@ async fn me_is_the_account_that_was_registered() -> Result<()> {
     let input = registration("alice");
     let alice = Person::sign_up_with(&stack, &input).await?;
     let me = alice
-        .ask("{ me { email birthDate verificationStatus user { id displayName side gender verified bio } } }", json!({}))
+        .ask(
+            "{ me { email birthDate verificationStatus user { id displayName side gender verified bio } } }",
+            json!({}),
+        )
         .await?;
     assert_eq!(
         me["me"],

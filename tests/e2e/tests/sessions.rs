@@ -130,7 +130,8 @@ async fn no_forged_foreign_or_broken_token_is_anybody() -> Result<()> {
     let _turn = stack.shared().await?;
     let alice = Person::sign_up(&stack, "alice").await?;
     let token = alice.client.token().unwrap_or_default().to_owned();
-    let none = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), token.split('.').nth(1).unwrap_or_default());
+    let none =
+        format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), token.split('.').nth(1).unwrap_or_default());
     let bad = [
         altered(&token, |claims| claims["sub"] = json!("00000000-0000-0000-0000-000000000001")),
         altered(&token, |claims| claims["exp"] = json!(9_999_999_999_i64)),

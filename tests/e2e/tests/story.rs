@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use velvet_e2e::{Person, SOON, conversation_of, live::{MATCH_EVENTS, MESSAGE_EVENTS}};
+use velvet_e2e::{
+    Person, SOON, conversation_of,
+    live::{MATCH_EVENTS, MESSAGE_EVENTS},
+};
 use velvet_kit::{Handle, until};
 
 #[tokio::test]
@@ -96,7 +99,8 @@ async fn counting_unread_messages_is_arithmetic_over_positions() -> Result<()> {
     let seen = bob.ask(look, json!({ "id": conversation })).await?;
     assert_eq!(seen["conversation"], json!({ "unreadCount": 3, "readByOther": 3, "lastMessage": { "position": 3 } }));
 
-    let mark = "mutation($input: MarkReadInput!) { markRead(input: $input) { __typename ... on ReadMarked { position } } }";
+    let mark =
+        "mutation($input: MarkReadInput!) { markRead(input: $input) { __typename ... on ReadMarked { position } } }";
     for (position, stands) in [(2, 2), (1, 2), (99, 3)] {
         let input = json!({ "conversationId": conversation, "position": position });
         let marked = bob.ask(mark, json!({ "input": input })).await?;

@@ -3,7 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use futures::future::{join_all, try_join_all};
 use serde_json::{Value, json};
-use std::{collections::HashMap, sync::Arc, sync::atomic::{AtomicUsize, Ordering}, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 use velvet_e2e::{Person, conversation_of, live::MESSAGE_EVENTS, meet};
 use velvet_kit::{Handle, until};
 

@@ -1,5 +1,7 @@
 //! PostgreSQL, Kafka and Redis gone for a while: what goes on, what waits, and that nothing is lost.
 
+#![expect(clippy::disallowed_methods, reason = "tests make ids up as they go")]
+
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use serde_json::json;

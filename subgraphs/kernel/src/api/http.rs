@@ -1,12 +1,7 @@
 //! The routes of a subgraph.
 
 use super::Serve;
-use crate::{
-    fault::Fault,
-    identity::Caller,
-    live::Streams,
-    telemetry,
-};
+use crate::{fault::Fault, identity::Caller, live::Streams, telemetry};
 use async_graphql::{Data, Executor, ObjectType, Request, Response, SDLExportOptions, Schema, SubscriptionType};
 use async_graphql_axum::{GraphQLProtocol, GraphQLRequest, GraphQLResponse, GraphQLWebSocket};
 use axum::{
@@ -21,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::Instrument as _;
 
 /// The router pings its upstream sockets; one that says nothing for this long is gone.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(60);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A request whose parts all have their own bounds should never come near this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Small buffers: an idle socket should cost little.
@@ -167,7 +162,8 @@ where
     let span = tracing::info_span!("subgraph.request", subgraph = endpoint.name);
     telemetry::follow(&span, text("traceparent"));
     let started = std::time::Instant::now();
-    let work = endpoint.executor.execute(request.into_inner().data(caller).data(ClientAddress::of(&headers))).instrument(span);
+    let work =
+        endpoint.executor.execute(request.into_inner().data(caller).data(ClientAddress::of(&headers))).instrument(span);
     let response = tokio::time::timeout(REQUEST_TIMEOUT, work).await.unwrap_or_else(|_| refused(Fault::unavailable()));
     metrics::histogram!("velvet_request_seconds", "subgraph" => endpoint.name).record(started.elapsed().as_secs_f64());
     if response.is_err() {
@@ -192,8 +188,7 @@ where
     M: ObjectType + 'static,
     S: SubscriptionType + 'static,
 {
-    let from_header =
-        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let from_header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let address = ClientAddress::of(&headers);
     let size_max = endpoint.serve.config.api.body_size_max_bytes;
     upgrade

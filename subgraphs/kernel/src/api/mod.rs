@@ -55,7 +55,7 @@ impl Serve {
         watermarks: Arc<Watermarks>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let live = Live::new(store.clone(), CursorKey::new(&config.live.cursor_secret));
+        let live = Live::new(store.clone(), CursorKey::new(&config.live.cursor_secret)?);
         let verifier = Arc::new(Verifier::new(&config.identity)?);
         Ok(Self { store, log, live, clock, config, verifier, watermarks, activity: None })
     }
@@ -110,10 +110,8 @@ return ARGV[1]
         );
         let mine = fresh_id();
         let key = format!("{domain}:warming:{{{entity}}}:{scope}");
-        let held: String = self
-            .store
-            .ask(crate::store::Call::script(&CLAIM, [key]).arg(mine.to_string()).arg(WARM_CLAIM_S))
-            .await?;
+        let held: String =
+            self.store.ask(crate::store::Call::script(&CLAIM, [key]).arg(mine.to_string()).arg(WARM_CLAIM_S)).await?;
         let id = Uuid::try_parse(&held).unwrap_or(mine);
         Ok(WarmToken { id, mine: id == mine })
     }

@@ -2,7 +2,7 @@
 
 use crate::{graph::Cursor, id::UserId, store::Epoch};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, Mac as _, digest::InvalidLength};
 use sha2::Sha256;
 use uuid::Uuid;
 
@@ -53,9 +53,9 @@ pub struct ForgedCursor;
 pub struct CursorKey(Hmac<Sha256>);
 
 impl CursorKey {
-    /// A key from the configured secret. HMAC takes keys of any length.
-    pub fn new(secret: &str) -> Self {
-        Self(Hmac::new_from_slice(secret.as_bytes()).unwrap_or_else(|_| Hmac::new(&Default::default())))
+    /// A key from the configured secret.
+    pub fn new(secret: &str) -> Result<Self, InvalidLength> {
+        Hmac::new_from_slice(secret.as_bytes()).map(Self)
     }
 
     /// The cursor of a place in a viewer's stream of a domain.
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_cursor_opens_for_its_viewer_and_stream_alone() {
-        let key = CursorKey::new("a secret of at least 32 characters");
+        let key = CursorKey::new("a secret of at least 32 characters").unwrap();
         let (alice, bob) = (UserId(Uuid::from_u128(1)), UserId(Uuid::from_u128(2)));
         let cursor = key.seal("matching", alice, place());
         assert_eq!(key.open("matching", alice, &cursor), Ok(place()));
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn any_change_of_a_cursor_is_a_forgery() {
-        let key = CursorKey::new("a secret of at least 32 characters");
+        let key = CursorKey::new("a secret of at least 32 characters").unwrap();
         let alice = UserId(Uuid::from_u128(1));
         let sealed = URL_SAFE_NO_PAD.decode(key.seal("matching", alice, place()).0).unwrap();
         for index in 0..sealed.len() {

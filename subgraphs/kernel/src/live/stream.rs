@@ -101,9 +101,11 @@ impl Live {
     ) -> Result<(Cursor, impl Stream<Item = Item<T>> + Send + use<T>), Fault> {
         let resume = match after {
             None => None,
-            Some(cursor) => Some(self.key.open(domain, user, cursor).map_err(|_| {
-                Fault::invalid("this cursor was not made for this stream")
-            })?),
+            Some(cursor) => Some(
+                self.key
+                    .open(domain, user, cursor)
+                    .map_err(|_| Fault::invalid("this cursor was not made for this stream"))?,
+            ),
         };
         let listener = self.store.hub().listen(&inbox::channel(domain, user)).await?;
         let Some(epoch) = self.store.epoch().await? else {
@@ -128,10 +130,13 @@ impl Live {
             }
         }
         let start = after.cloned().unwrap_or_else(|| follower.cursor());
-        Ok((start, stream::unfold(follower, |mut follower| async move {
-            let item = follower.next().await;
-            Some((item, follower))
-        })))
+        Ok((
+            start,
+            stream::unfold(follower, |mut follower| async move {
+                let item = follower.next().await;
+                Some((item, follower))
+            }),
+        ))
     }
 }
 
@@ -258,7 +263,8 @@ impl<T: DeserializeOwned> Follower<T> {
                 let (id, fields) = <(String, Vec<(String, String)>)>::from_redis_value_ref(entry)
                     .or_else(|_| read_flat(entry))
                     .map_err(crate::store::Error::from)?;
-                let field = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
+                let field =
+                    |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
                 if let (Some(id), Some(event)) = (EntryId::parse(&id), field("e")) {
                     self.take(id, field("f").unwrap_or_default(), event.as_bytes());
                 }
@@ -271,13 +277,9 @@ impl<T: DeserializeOwned> Follower<T> {
 
     async fn bounds(&self) -> Result<Bounds, Fault> {
         let key = inbox::inbox_key(self.domain, self.user);
-        let (last, oldest, now): (String, String, String) =
-            self.live.store.ask(Call::script(&BOUNDS, [key])).await?;
+        let (last, oldest, now): (String, String, String) = self.live.store.ask(Call::script(&BOUNDS, [key])).await?;
         let end = if last.is_empty() { EntryId::parse(&now) } else { EntryId::parse(&last) };
-        Ok(Bounds {
-            end: end.unwrap_or(EntryId::ZERO),
-            oldest: EntryId::parse(&oldest).unwrap_or(EntryId::ZERO),
-        })
+        Ok(Bounds { end: end.unwrap_or(EntryId::ZERO), oldest: EntryId::parse(&oldest).unwrap_or(EntryId::ZERO) })
     }
 }
 

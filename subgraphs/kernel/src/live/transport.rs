@@ -76,7 +76,10 @@ impl<E: Executor> Streams<E> {
             let caller = self.verifier.caller(Some(&authorization)).await;
             if caller == Caller::Refused {
                 let fault = async_graphql::Error::from(crate::fault::Fault::unauthenticated());
-                return stream::iter([Response::from_errors(vec![fault.into_server_error(async_graphql::Pos::default())])]).boxed();
+                return stream::iter([Response::from_errors(vec![
+                    fault.into_server_error(async_graphql::Pos::default()),
+                ])])
+                .boxed();
             }
             request = request.data(caller);
         }

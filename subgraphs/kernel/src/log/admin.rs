@@ -19,10 +19,8 @@ const WARM_RETENTION_MS: &str = "3600000";
 
 /// Makes the topics of these domains that do not exist yet. Partition counts are fixed from then on.
 pub async fn ensure_topics(config: &KafkaConfig, domains: &[&str]) -> Result<usize, KafkaError> {
-    let mut names: Vec<(String, &str)> = vec![
-        (Topic::warmup_requests().0, WARM_RETENTION_MS),
-        (Topic::dead_letters().0, "-1"),
-    ];
+    let mut names: Vec<(String, &str)> =
+        vec![(Topic::warmup_requests().0, WARM_RETENTION_MS), (Topic::dead_letters().0, "-1")];
     for domain in domains {
         for stage in Stage::ALL {
             let retention = if stage == Stage::Warm { WARM_RETENTION_MS } else { RETENTION_MS };

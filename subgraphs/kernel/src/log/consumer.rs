@@ -70,7 +70,7 @@ impl ConsumerContext for Assignments {
 
 /// A member of a consumer group.
 pub struct Consumer {
-    consumer: StreamConsumer<Assignments>,
+    stream: StreamConsumer<Assignments>,
     assignments: mpsc::UnboundedReceiver<Vec<(String, i32)>>,
     config: Arc<KafkaConfig>,
 }
@@ -98,7 +98,7 @@ impl Consumer {
             .create_with_context(Assignments(sender))?;
         let names: Vec<String> = topics.iter().map(|topic| format!("{}{}", config.topic_prefix, topic.0)).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self { consumer, assignments, config: Arc::new(config.clone()) })
+        Ok(Self { stream: consumer, assignments, config: Arc::new(config.clone()) })
     }
 
     /// The partitions of this member, if they have changed since this was last asked.
@@ -117,7 +117,7 @@ impl Consumer {
     /// Waits up to `wait` for a first event, then takes what is there already, up to `max`.
     pub async fn read(&self, max: usize, wait: Duration) -> Result<Batch, KafkaError> {
         let mut batch = Batch::default();
-        let Ok(first) = tokio::time::timeout(wait, self.consumer.recv()).await else {
+        let Ok(first) = tokio::time::timeout(wait, self.stream.recv()).await else {
             return Ok(batch);
         };
         let mut message = first?;
@@ -131,7 +131,7 @@ impl Consumer {
             if batch.events.len() >= max {
                 return Ok(batch);
             }
-            match self.consumer.recv().now_or_never() {
+            match self.stream.recv().now_or_never() {
                 Some(next) => message = next?,
                 None => return Ok(batch),
             }
@@ -148,23 +148,23 @@ impl Consumer {
             let name = format!("{}{}", self.config.topic_prefix, topic.0);
             list.add_partition_offset(&name, *partition, Offset::Offset(*offset))?;
         }
-        self.consumer.commit(&list, CommitMode::Async)
+        self.stream.commit(&list, CommitMode::Async)
     }
 
     /// Reads a partition on from a stored position, whatever the group has committed.
     pub fn seek(&self, topic: &Topic, partition: i32, offset: i64) -> Result<(), KafkaError> {
         let name = format!("{}{}", self.config.topic_prefix, topic.0);
-        self.consumer.seek(&name, partition, Offset::Offset(offset), SEEK_TIMEOUT)
+        self.stream.seek(&name, partition, Offset::Offset(offset), SEEK_TIMEOUT)
     }
 
     /// Stops fetching these partitions until [`Self::resume`].
     pub fn pause(&self, topic: &Topic, partitions: &[i32]) -> Result<(), KafkaError> {
-        self.consumer.pause(&self.list(topic, partitions))
+        self.stream.pause(&self.list(topic, partitions))
     }
 
     /// Goes on fetching these partitions.
     pub fn resume(&self, topic: &Topic, partitions: &[i32]) -> Result<(), KafkaError> {
-        self.consumer.resume(&self.list(topic, partitions))
+        self.stream.resume(&self.list(topic, partitions))
     }
 
     fn list(&self, topic: &Topic, partitions: &[i32]) -> TopicPartitionList {

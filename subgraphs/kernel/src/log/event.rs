@@ -30,7 +30,13 @@ pub struct NewEvent {
 
 impl NewEvent {
     /// An event whose data serialises; plain data always does.
-    pub fn new(id: Uuid, kind: impl Into<String>, key: impl Into<String>, time: DateTime<Utc>, data: &impl Serialize) -> Self {
+    pub fn new(
+        id: Uuid,
+        kind: impl Into<String>,
+        key: impl Into<String>,
+        time: DateTime<Utc>,
+        data: &impl Serialize,
+    ) -> Self {
         let data = serde_json::to_vec(data).unwrap_or_default();
         Self { id, kind: kind.into(), key: key.into(), time, version: None, data }
     }
@@ -158,8 +164,11 @@ impl Recorded {
 
     /// Reads the data.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Malformed> {
-        serde_json::from_slice(&self.data)
-            .map_err(|source| Malformed::Data { kind: self.kind.clone(), id: self.id, source })
+        serde_json::from_slice(&self.data).map_err(|source| Malformed::Data {
+            kind: self.kind.clone(),
+            id: self.id,
+            source,
+        })
     }
 }
 

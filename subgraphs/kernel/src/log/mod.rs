@@ -1,7 +1,7 @@
 //! The log: Kafka. What was appended is never lost, whatever dies next.
 //!
 //! Each domain has an intake (facts, by entity), decided events (by the owner of the row), commands
-//! (by what must be unique) and warm rows (by entity). An event is a CloudEvent in Kafka's binary
+//! (by what must be unique) and warm rows (by entity). An event is a `CloudEvent` in Kafka's binary
 //! mode: attributes in headers, data in JSON.
 
 mod admin;
@@ -10,7 +10,7 @@ mod event;
 mod producer;
 mod topic;
 
-pub use admin::{ensure_topics, end_offsets};
+pub use admin::{end_offsets, ensure_topics};
 pub use consumer::{Batch, Consumer, Partition, Start};
 pub use event::{Malformed, NewEvent, Recorded};
 pub use producer::{AppendError, Log, Receipt};

@@ -105,11 +105,8 @@ impl Log {
 
     fn enqueue(&self, topic: &Topic, partition: i32, event: &NewEvent) -> Result<Queued, AppendError> {
         let topic = format!("{}{}", self.config.topic_prefix, topic.0);
-        let record = FutureRecord::to(&topic)
-            .key(&event.key)
-            .partition(partition)
-            .payload(&event.data)
-            .headers(event.headers());
+        let record =
+            FutureRecord::to(&topic).key(&event.key).partition(partition).payload(&event.data).headers(event.headers());
         match self.producer.send_result(record) {
             Ok(delivery) => Ok(Queued { topic, delivery, since: Instant::now() }),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(AppendError::Full { topic }),

@@ -127,7 +127,7 @@ impl Work {
     fn add(&mut self, domain: &str, event: &Recorded, effects: Effects) {
         let source = event.partition.to_string();
         for (index, mut call) in effects.views.into_iter().enumerate() {
-            call.from_source(&source, event.version.0 + index as u64);
+            call.set_source(&source, event.version.0 + index as u64);
             self.calls.push(call);
         }
         self.told.extend(effects.told);
@@ -135,7 +135,8 @@ impl Work {
             let place = [event.partition.to_string(), event.offset.to_string(), index.to_string()];
             let id = derived_id(&["decided", domain, &place[0], &place[1], &place[2]]);
             let version = Version(event.version.0 + index as u64);
-            self.decided.push(NewEvent::new(id, decided.kind, decided.key, event.time, &decided.data).caused_by(version));
+            self.decided
+                .push(NewEvent::new(id, decided.kind, decided.key, event.time, &decided.data).caused_by(version));
         }
     }
 }

@@ -19,7 +19,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// One keeper leads a rebuild; if it dies, another takes over after this.
 const LEASE: Duration = Duration::from_secs(5);
 /// A rebuild that has not moved for so long is asked for again, as the request may have met no writer.
-const REBUILD_PATIENCE: Duration = Duration::from_secs(60);
+const REBUILD_PATIENCE: Duration = Duration::from_mins(1);
 
 /// KEYS: canary, the process that holds it. ARGV: 1 to note the process as the right one.
 /// Returns whether the process is the right one. A different process loses its canary.

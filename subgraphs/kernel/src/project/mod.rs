@@ -13,10 +13,10 @@ mod watermark;
 
 pub use keeper::Keeper;
 pub use relay::Inbound;
-pub use warmer::{WarmRow, Marker, MARKER_KIND, ROW_KIND, WarmRequest, rebuilt_rows};
-pub use watermark::{TooLate, Watermarks};
-pub use state::{position, position_call};
 pub(crate) use state::outcomes_key;
+pub use state::{position, position_call};
+pub use warmer::{MARKER_KIND, Marker, ROW_KIND, WarmRequest, WarmRow, rebuilt_rows};
+pub use watermark::{TooLate, Watermarks};
 
 use crate::{config::Config, fold::Fold, log::Log, store::Store};
 use futures::future::BoxFuture;

@@ -119,7 +119,8 @@ fn parse<S: DeserializeOwned + Default>(
 ) -> Result<Entity<S>, Error> {
     let (at, json): (Option<i64>, Option<Vec<u8>>) =
         redis::FromRedisValue::from_redis_value_ref(stored).map_err(store::Error::from)?;
-    let known: Vec<Option<String>> = redis::FromRedisValue::from_redis_value_ref(outcomes).map_err(store::Error::from)?;
+    let known: Vec<Option<String>> =
+        redis::FromRedisValue::from_redis_value_ref(outcomes).map_err(store::Error::from)?;
     let state = match json {
         None => S::default(),
         Some(json) => serde_json::from_slice(&json)
@@ -131,7 +132,11 @@ fn parse<S: DeserializeOwned + Default>(
 }
 
 /// Writes the entities that have moved on; fails if another projector was there first.
-pub async fn commit<S: Serialize>(store: &Store, domain: &str, entities: &HashMap<String, Entity<S>>) -> Result<(), Error> {
+pub async fn commit<S: Serialize>(
+    store: &Store,
+    domain: &str,
+    entities: &HashMap<String, Entity<S>>,
+) -> Result<(), Error> {
     let moved: Vec<(&String, &Entity<S>)> = entities.iter().filter(|(_, entity)| entity.at != entity.read_at).collect();
     let calls: Vec<Call> = moved.iter().map(|(key, entity)| commit_call(domain, key, entity)).collect();
     let replies = store.run(&calls).await?;

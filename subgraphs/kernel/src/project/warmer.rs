@@ -15,7 +15,7 @@ pub const ROW_KIND: &str = "row";
 /// The type of a warm event that ends the rows of a partition in a rebuild.
 pub const MARKER_KIND: &str = "end";
 /// What is known of a rebuild is needed while it lasts, and a little longer.
-const REBUILD_LIFETIME: Duration = Duration::from_secs(3600);
+const REBUILD_LIFETIME: Duration = Duration::from_hours(1);
 
 /// What is asked of the writer on the topic of warm-up requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +141,8 @@ impl<F: Fold> Warmer<F> {
     fn restore(&self, event: &Recorded, entity: &mut state::Entity<F::State>, calls: &mut Vec<Call>) {
         match event.parse::<WarmRow<F::Row>>() {
             Ok(warm) => {
-                let moment = Moment { time: event.time, version: event.version, event_id: event.id, entity: &event.key };
+                let moment =
+                    Moment { time: event.time, version: event.version, event_id: event.id, entity: &event.key };
                 let effects = self.fold.restore(&mut entity.state, warm.row, &moment);
                 // A row from before the entity's first fact still makes a state: it must be written.
                 entity.at = entity.at.max(event.version.offset()).max(0);

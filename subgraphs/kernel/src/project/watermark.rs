@@ -40,7 +40,9 @@ pub(super) async fn advance(store: &Store, domain: &str, events: &[Recorded]) ->
     }
     let calls: Vec<Call> = next
         .into_iter()
-        .map(|(partition, next)| Call::script(&ADVANCE, [key(domain, partition)]).arg(next).arg(channel(domain, partition)))
+        .map(|(partition, next)| {
+            Call::script(&ADVANCE, [key(domain, partition)]).arg(next).arg(channel(domain, partition))
+        })
         .collect();
     store.run(&calls).await?;
     Ok(())
@@ -101,7 +103,8 @@ async fn follow_one(store: Store, domain: &'static str, partition: i32, mark: wa
     };
     let mut look = true;
     loop {
-        if look && let Ok(Some(next)) = store.ask::<Option<i64>>(Call::command_on("GET", key(domain, partition))).await {
+        if look && let Ok(Some(next)) = store.ask::<Option<i64>>(Call::command_on("GET", key(domain, partition))).await
+        {
             raise(next);
         }
         look = match tokio::time::timeout(LOOK_PAUSE, listener.next()).await {

@@ -44,7 +44,12 @@ impl Call {
 
     /// A script on keys of one hash tag.
     pub fn script<K: Into<String>>(script: &'static Script, keys: impl IntoIterator<Item = K>) -> Self {
-        Self { kind: Kind::Script(script), keys: keys.into_iter().map(Into::into).collect(), args: Vec::new(), versioned_by_source: false }
+        Self {
+            kind: Kind::Script(script),
+            keys: keys.into_iter().map(Into::into).collect(),
+            args: Vec::new(),
+            versioned_by_source: false,
+        }
     }
 
     /// Adds an argument.
@@ -63,7 +68,7 @@ impl Call {
     }
 
     /// Fills in where the call comes from, if it asks for that.
-    pub(crate) fn from_source(&mut self, source: &str, version: u64) {
+    pub(crate) fn set_source(&mut self, source: &str, version: u64) {
         if self.versioned_by_source {
             self.args.push(source.as_bytes().to_vec());
             self.args.push(version.to_string().into_bytes());

@@ -182,10 +182,7 @@ impl Store {
             Connection::Cluster(cluster) => cluster.clone().req_packed_commands(&pipeline, 0, count).await,
             Connection::Single(single) => single.clone().req_packed_commands(&pipeline, 0, count).await,
         }?;
-        replies
-            .into_iter()
-            .map(|reply| reply.extract_error().map_err(Error::Redis))
-            .collect()
+        replies.into_iter().map(|reply| reply.extract_error().map_err(Error::Redis)).collect()
     }
 }
 

@@ -54,7 +54,13 @@ pub fn remove(key: impl Into<String>, version: Version, lifetime_s: u64) -> Call
 }
 
 /// Sets one document of a hash; `lifetime_s` 0 leaves the hash's lifetime as it is.
-pub fn put_field(key: impl Into<String>, field: &str, version: Version, value: &impl Serialize, lifetime_s: u64) -> Call {
+pub fn put_field(
+    key: impl Into<String>,
+    field: &str,
+    version: Version,
+    value: &impl Serialize,
+    lifetime_s: u64,
+) -> Call {
     Call::script(&scripts::PUT_FIELD, [key]).arg(field).arg(version.0).arg(json(value)).arg(lifetime_s)
 }
 
@@ -69,11 +75,7 @@ pub fn remove_entry(key: &str, id: &str, version: Version) -> Call {
 }
 
 fn entry(key: &str, id: &str, version: Version, score: i64, json: &str) -> Call {
-    Call::script(&scripts::PUT_ENTRY, [key.to_owned(), entries_key(key)])
-        .arg(id)
-        .arg(version.0)
-        .arg(score)
-        .arg(json)
+    Call::script(&scripts::PUT_ENTRY, [key.to_owned(), entries_key(key)]).arg(id).arg(version.0).arg(score).arg(json)
 }
 
 fn entries_key(key: &str) -> String {
@@ -106,9 +108,7 @@ pub fn parse<T: DeserializeOwned>(key: &str, reply: &Reply) -> Result<Slot<T>, E
     if json.is_empty() {
         return Ok(if bytes.is_empty() { Slot::Missing } else { Slot::Removed });
     }
-    serde_json::from_slice(json)
-        .map(Slot::Present)
-        .map_err(|source| Error::Malformed { key: key.to_owned(), source })
+    serde_json::from_slice(json).map(Slot::Present).map_err(|source| Error::Malformed { key: key.to_owned(), source })
 }
 
 impl Store {
@@ -148,10 +148,8 @@ impl Store {
         count: usize,
     ) -> Result<Vec<Entry<T>>, Error> {
         let (score, id) = after.map_or((String::new(), ""), |(score, id)| (score.to_string(), id));
-        let call = Call::script(&scripts::PAGE_ENTRIES, [key.to_owned(), entries_key(key)])
-            .arg(score)
-            .arg(id)
-            .arg(count);
+        let call =
+            Call::script(&scripts::PAGE_ENTRIES, [key.to_owned(), entries_key(key)]).arg(score).arg(id).arg(count);
         let flat: Vec<Reply> = self.ask(call).await?;
         let mut entries = Vec::with_capacity(flat.len() / 3);
         for triple in flat.as_chunks::<3>().0 {

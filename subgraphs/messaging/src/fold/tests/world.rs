@@ -239,9 +239,9 @@ impl World {
         self.add(Fact::Read { by, position }).outcome.unwrap()
     }
 
-    pub fn block(&mut self, blocker: UserId, blocked: UserId) -> Effects {
-        let effects = self.add(Fact::Blocked { blocker, blocked, ack: Uuid::from_u128(1) });
-        let row = BlockRow { blocker_id: blocker, blocked_id: blocked, blocked_at: self.now() };
+    pub fn block(&mut self, by: UserId, whom: UserId) -> Effects {
+        let effects = self.add(Fact::Blocked { blocker: by, blocked: whom, ack: Uuid::from_u128(1) });
+        let row = BlockRow { blocker_id: by, blocked_id: whom, blocked_at: self.now() };
         self.tables.put(Row::Block(row), Version(7));
         effects
     }
