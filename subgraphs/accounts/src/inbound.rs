@@ -101,4 +101,10 @@ mod tests {
     fn other_events_are_not_for_accounts() {
         assert_eq!(translate(&event("matching.swipe")).unwrap(), []);
     }
+
+    #[test]
+    fn the_golden_block_is_understood() {
+        let golden = include_str!("../../../schema/events/matching.blocked.v1.json");
+        assert_eq!(translate(&Recorded { data: golden.into(), ..event(BLOCKED) }).unwrap().len(), 2);
+    }
 }

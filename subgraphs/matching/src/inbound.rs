@@ -129,4 +129,13 @@ mod tests {
         assert!(of_accounts(&decided("accounts", "session.started", &json!({}))).unwrap().is_empty());
         assert!(of_messaging(&decided("messaging", "conversation.closed", &json!({}))).unwrap().is_empty());
     }
+
+    #[test]
+    fn the_golden_events_are_understood() {
+        let golden = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let user = golden(include_str!("../../../schema/events/user.updated.v1.json"));
+        assert_eq!(of_accounts(&decided("accounts", "user.updated", &user)).unwrap().len(), 1);
+        let opened = golden(include_str!("../../../schema/events/conversation.opened.v1.json"));
+        assert_eq!(of_messaging(&decided("messaging", "conversation.opened", &opened)).unwrap().len(), 1);
+    }
 }

@@ -139,4 +139,16 @@ mod tests {
     fn other_events_make_nothing() {
         assert!(translate(&decided("matching.swipe", &json!({}))).unwrap().is_empty());
     }
+
+    #[test]
+    fn the_golden_events_are_understood() {
+        let golden = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        for (kind, text) in [
+            ("matching.matched", include_str!("../../../schema/events/matching.matched.v1.json")),
+            ("matching.unmatched", include_str!("../../../schema/events/matching.unmatched.v1.json")),
+            ("matching.blocked", include_str!("../../../schema/events/matching.blocked.v1.json")),
+        ] {
+            assert_eq!(translate(&decided(kind, &golden(text))).unwrap().len(), 1, "{kind}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ pub mod client;
 pub mod config;
 pub mod control;
 pub mod database;
+pub mod golden;
 pub mod handle;
 pub mod info;
 pub mod options;

@@ -1,0 +1,12 @@
+//! What accounts decides is what `schema/events/` promises.
+
+use anyhow::Result;
+use velvet_accounts::row::{SessionRow, UserRow};
+use velvet_kit::golden::reads_and_writes;
+
+#[test]
+fn decided_events_are_as_promised() -> Result<()> {
+    reads_and_writes::<UserRow>(&["user.created", "user.updated", "user.located", "user.active", "user.verified"])?;
+    reads_and_writes::<SessionRow>(&["session.started", "session.rotated", "session.ended"])?;
+    Ok(())
+}
