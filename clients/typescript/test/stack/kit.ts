@@ -68,7 +68,7 @@ export async function person(name: string, side: Side, gender: Gender, place = s
     assert.equal(answer.__typename, "Session", JSON.stringify(answer));
     return answer.account.user.id;
   }, `the registration of ${name}`);
-  const preferences = { ageMin: 18, ageMax: 99, distanceKmMax: 100, genders: ["FEMALE", "MALE", "NON_BINARY"] satisfies Gender[] };
+  const preferences = { ageMin: 18, ageMax: 99, distanceKmMax: 50, genders: ["FEMALE", "MALE", "NON_BINARY"] satisfies Gender[] };
   const profile = await session.request(UpdateProfileDocument, { input: { preferences } });
   assert.equal(profile.updateProfile.__typename, "ProfileUpdated", JSON.stringify(profile));
   const location = await session.request(SetLocationDocument, { input: place });
