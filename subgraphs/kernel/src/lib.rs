@@ -7,6 +7,7 @@
 //! - [`live`]: inboxes, channels and cursors behind GraphQL subscriptions.
 //! - [`command`]: appending a fact or command and waiting for what it came to.
 //! - [`api`]: a subgraph's HTTP and WebSocket routes.
+//! - [`process`]: what every process does at its start and its end.
 //! - [`identity`], [`fault`], [`graph`], [`config`], [`telemetry`], [`time`], [`id`]: shared words.
 //!
 //! An API crate uses [`api`], [`store`] and [`command`]; it never links the database's library.
@@ -22,6 +23,7 @@ pub mod id;
 pub mod identity;
 pub mod live;
 pub mod log;
+pub mod process;
 pub mod project;
 pub mod store;
 pub mod telemetry;

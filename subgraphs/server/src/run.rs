@@ -5,27 +5,18 @@ use anyhow::{Context as _, bail};
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use velvet_kernel::{
     api::{Serve, health_routes},
     config::Config,
     domain::Domain,
     log::Log,
+    process,
     project::{Keeper, Shared, Watermarks},
-    store::Store,
     telemetry,
     time::SystemClock,
 };
-
-/// How long starting waits for Redis before it gives up; whoever supervises then starts it again.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
-/// Between two attempts to connect.
-const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +41,7 @@ pub struct Parts {
 pub async fn connect(config: Config, stop: &CancellationToken) -> anyhow::Result<Parts> {
     let domains = chosen(&config)?;
     let config = Arc::new(config);
-    let store = connect_store(&config).await?;
+    let store = process::connect_store(&config.redis).await?;
     let log = Log::connect(&config.kafka).context("making the producer")?;
     let names: Vec<&'static str> = domains.iter().map(|domain| domain.name).collect();
     let watermarks = Arc::new(Watermarks::follow(&store, &names, config.kafka.partitions, stop));
@@ -74,19 +65,6 @@ fn chosen(config: &Config) -> anyhow::Result<Vec<Domain>> {
         .collect()
 }
 
-async fn connect_store(config: &Config) -> anyhow::Result<Store> {
-    let connected = tokio::time::timeout(CONNECT_PATIENCE, async {
-        loop {
-            match Store::connect(&config.redis).await {
-                Ok(store) => return store,
-                Err(error) => tracing::warn!(error = %telemetry::chain(&error), "start.redis_unavailable"),
-            }
-            tokio::time::sleep(CONNECT_PAUSE).await;
-        }
-    });
-    connected.await.context("Redis did not answer in time")
-}
-
 /// Runs the roles until SIGTERM or SIGINT, then drains.
 pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
     let telemetry = telemetry::start(&config.telemetry, "velvet")?;
@@ -108,7 +86,7 @@ pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
     let routes = routes(&parts, roles, telemetry.metrics.clone())?;
     let ending = stop.clone();
     tokio::spawn(async move {
-        ended().await;
+        process::ended().await;
         tracing::info!("drain");
         ending.cancel();
     });
@@ -144,14 +122,4 @@ fn routes(parts: &Parts, roles: Roles, metrics: PrometheusHandle) -> anyhow::Res
         }
     }
     Ok(routes)
-}
-
-async fn ended() {
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

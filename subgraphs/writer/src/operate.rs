@@ -4,7 +4,6 @@ use crate::{
     accounts::rows::{sessions, users},
     matching::rows::{blocks, matches, swipes},
     messaging::rows::{conversations, messages, reactions, read_marks},
-    run::connect_store,
     shards::{COUNT, Shards},
 };
 use anyhow::bail;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use velvet_kernel::{
     config::Config,
+    process::connect_store,
     project::rebuilt_rows,
     store::{CANARIES, Call},
 };
@@ -23,7 +23,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// Has all views rebuilt: without its canaries, Redis' content counts as lost, and the projectors'
 /// keeper asks the running writer for everything. Shows progress until a new epoch stands.
 pub async fn rebuild(config: &Config, timeout: Duration) -> anyhow::Result<()> {
-    let store = connect_store(config).await?;
+    let store = connect_store(&config.redis).await?;
     let shards = Shards::open(&config.writer.postgres).await?;
     println!("rows in the replicas:");
     for (table, rows) in count(&shards).await? {

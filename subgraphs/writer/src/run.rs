@@ -11,19 +11,12 @@ use crate::{
 };
 use anyhow::Context as _;
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use velvet_kernel::{api::health_routes, config::Config, log::Log, store::Store, telemetry};
+use velvet_kernel::{api::health_routes, config::Config, log::Log, process, store::Store, telemetry};
 
 /// How long what is under way gets to finish when the process ends; the log has the rest.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long starting waits for Redis before it gives up; whoever supervises then starts it again.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
-const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 
 /// What all loops work with.
 pub struct Parts {
@@ -45,7 +38,7 @@ impl Parts {
         let config = Arc::new(config);
         let shards = Arc::new(Shards::open(&config.writer.postgres).await?);
         let log = Log::connect(&config.kafka).context("making the producer")?;
-        let store = connect_store(&config).await?;
+        let store = process::connect_store(&config.redis).await?;
         Ok(Self { config, shards, log, store, stop })
     }
 
@@ -59,20 +52,6 @@ impl Parts {
     pub fn carrier(&self) -> Carrier {
         Carrier { shards: Arc::clone(&self.shards), log: self.log.clone(), stop: self.stop.clone() }
     }
-}
-
-/// Connects to Redis, waiting for it a while.
-pub async fn connect_store(config: &Config) -> anyhow::Result<Store> {
-    let connected = tokio::time::timeout(CONNECT_PATIENCE, async {
-        loop {
-            match Store::connect(&config.redis).await {
-                Ok(store) => return store,
-                Err(error) => tracing::warn!(error = %telemetry::chain(&error), "start.redis_unavailable"),
-            }
-            tokio::time::sleep(CONNECT_PAUSE).await;
-        }
-    });
-    connected.await.context("Redis did not answer in time")
 }
 
 /// Runs all loops until SIGTERM or SIGINT, then drains.
@@ -92,7 +71,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let routes = health_routes(telemetry.metrics.clone(), move || lag::ready(Arc::clone(&parts)));
     let ending = stop.clone();
     tokio::spawn(async move {
-        ended().await;
+        process::ended().await;
         tracing::info!("drain");
         ending.cancel();
     });
@@ -101,14 +80,4 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tracing::warn!("drain.incomplete");
     }
     Ok(())
-}
-
-async fn ended() {
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

@@ -8,7 +8,14 @@ use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all, stream};
 use parking_lot::Mutex;
 use redis::{PushInfo, PushKind, Value, aio::ConnectionLike};
-use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tokio::sync::{broadcast, mpsc};
 
 /// Messages that wait for a listener; a slower one hears a gap, and reads again.
@@ -34,6 +41,7 @@ pub struct Hub {
     turns: Vec<tokio::sync::Mutex<()>>,
     hasher: std::hash::RandomState,
     closing: mpsc::Sender<String>,
+    disconnected: AtomicBool,
 }
 
 /// One channel of Redis.
@@ -78,6 +86,7 @@ impl Hub {
             turns: (0..STRIPES).map(|_| tokio::sync::Mutex::default()).collect(),
             hasher: std::hash::RandomState::new(),
             closing,
+            disconnected: AtomicBool::new(false),
         });
         tokio::spawn(dispatch(Arc::clone(&hub), pushes));
         tokio::spawn(close_idle(Arc::clone(&hub), closed));
@@ -119,19 +128,26 @@ impl Hub {
         Ok(())
     }
 
-    /// Subscribes to all channels on a new connection; whoever listens hears a gap.
-    pub(super) async fn subscribe_again(&self) {
+    /// Whether a connection was lost since this was last asked: its subscriptions may be lost with it.
+    pub(super) fn was_disconnected(&self) -> bool {
+        self.disconnected.swap(false, Ordering::Relaxed)
+    }
+
+    /// Subscribes to all channels once more; whoever listens hears a gap. False when some failed.
+    pub(super) async fn subscribe_again(&self) -> bool {
         let channels: Vec<String> = self.channels.lock().keys().cloned().collect();
         let mut subscribed = stream::iter(channels)
             .map(|channel| async move { self.send("SSUBSCRIBE", &channel).await })
             .buffer_unordered(STRIPES);
+        let mut complete = true;
         while let Some(outcome) = subscribed.next().await {
             if let Err(error) = outcome {
-                // The connection broke again: its watch will replace it, and this comes once more.
                 tracing::warn!(error = %crate::telemetry::chain(&error), "hub.subscribe_failed");
+                complete = false;
             }
         }
         self.signal_all();
+        complete
     }
 
     fn signal(&self, channel: &str, signal: Signal) {
@@ -170,7 +186,10 @@ async fn dispatch(hub: Arc<Hub>, mut pushes: mpsc::UnboundedReceiver<PushInfo>) 
                     hub.confirm(channel);
                 }
             }
-            (PushKind::Disconnection, _) => hub.signal_all(),
+            (PushKind::Disconnection, _) => {
+                hub.disconnected.store(true, Ordering::Relaxed);
+                hub.signal_all();
+            }
             _ => {}
         }
     }

@@ -190,9 +190,15 @@ impl Store {
 /// wait for its own recovery for ever.
 async fn watch(store: Store, config: RedisConfig, pushes: UnboundedSender<PushInfo>) {
     let mut failures = 0;
+    let mut subscribed = true;
     loop {
         tokio::time::sleep(WATCH_PAUSE).await;
         failures = if store.epoch().await.is_ok() { 0 } else { failures + 1 };
+        // Whatever the client has recovered by itself, no channel may stay silent.
+        subscribed &= !store.hub.was_disconnected();
+        if failures == 0 && !subscribed {
+            subscribed = store.hub.subscribe_again().await;
+        }
         if failures < FAILURES_BEFORE_REPLACEMENT {
             continue;
         }
@@ -201,7 +207,7 @@ async fn watch(store: Store, config: RedisConfig, pushes: UnboundedSender<PushIn
                 tracing::warn!("store.connection_replaced");
                 metrics::counter!("velvet_store_replacements_total").increment(1);
                 store.current.store(Arc::new(connection));
-                store.hub.subscribe_again().await;
+                subscribed = store.hub.subscribe_again().await;
                 failures = 0;
             }
             Ok(Err(error)) => tracing::warn!(error = %crate::telemetry::chain(&error), "store.unavailable"),
