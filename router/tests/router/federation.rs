@@ -28,7 +28,7 @@ async fn an_event_is_completed_by_the_other_subgraph_in_the_viewers_name() {
 
 #[tokio::test]
 async fn a_missing_entity_is_null_and_a_failing_one_an_error_at_its_place() {
-    let stack = start("{}").await;
+    let stack = start("plugins: {velvet.subscriptions: {execution: {event_patience_ms: 1000}}}").await;
     let mut alice = stack.viewer("alice").await;
     alice.subscribe("s", "subscription { posts { ... on Posted { post { text editor { name nickname } } } } }").await;
     stack.streaming(1).await;

@@ -199,13 +199,16 @@ pub struct TelemetryConfig {
     pub log_format: LogFormat,
     /// Which log lines are kept, in tracing's filter language.
     pub log_filter: String,
-    /// Where traces go (OTLP over HTTP); none are recorded without it.
+    /// Where traces go (OTLP over HTTP, without `/v1/traces`); none are recorded without it.
     pub otlp_endpoint: Option<String>,
+    /// How many of the traces that begin here are recorded, from 0 to 1. One that a request brings is recorded when
+    /// it says so.
+    pub trace_ratio: f64,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { log_format: LogFormat::Json, log_filter: "info".to_owned(), otlp_endpoint: None }
+        Self { log_format: LogFormat::Json, log_filter: "info".to_owned(), otlp_endpoint: None, trace_ratio: 0.1 }
     }
 }
 
@@ -261,6 +264,9 @@ impl Config {
         }
         if self.live.cursor_secret.len() < 32 {
             return bounds("live.cursor_secret must have at least 32 characters");
+        }
+        if !(0.0..=1.0).contains(&self.telemetry.trace_ratio) {
+            return bounds("telemetry.trace_ratio is from 0 to 1");
         }
         if self.projector.batch_max == 0 || self.writer.batch_max == 0 {
             return bounds("a batch has at least one event");

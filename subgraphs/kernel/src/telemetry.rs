@@ -9,7 +9,11 @@ use opentelemetry::{
     trace::TracerProvider as _,
 };
 use opentelemetry_otlp::WithExportConfig as _;
-use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use opentelemetry_sdk::{
+    propagation::TraceContextPropagator,
+    runtime::Tokio,
+    trace::{Sampler, SdkTracerProvider, span_processor_with_async_runtime::BatchSpanProcessor},
+};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -33,7 +37,8 @@ impl Drop for Telemetry {
 /// Starts telemetry for this process.
 pub fn start(config: &TelemetryConfig, service: &'static str) -> anyhow::Result<Telemetry> {
     global::set_text_map_propagator(TraceContextPropagator::new());
-    let traces = config.otlp_endpoint.as_deref().map(|endpoint| provider(endpoint, service)).transpose()?;
+    let traces =
+        config.otlp_endpoint.as_deref().map(|endpoint| provider(endpoint, config.trace_ratio, service)).transpose()?;
     let trace_layer =
         traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -52,10 +57,14 @@ pub fn start(config: &TelemetryConfig, service: &'static str) -> anyhow::Result<
     Ok(Telemetry { metrics, traces })
 }
 
-fn provider(endpoint: &str, service: &'static str) -> anyhow::Result<SdkTracerProvider> {
+fn provider(endpoint: &str, ratio: f64, service: &'static str) -> anyhow::Result<SdkTracerProvider> {
+    let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
     let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
     let resource = opentelemetry_sdk::Resource::builder().with_service_name(service).build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    // The exporter's client needs the runtime, which the plain batch processor's thread does not have.
+    let batches = BatchSpanProcessor::builder(exporter, Tokio).build();
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)));
+    Ok(SdkTracerProvider::builder().with_span_processor(batches).with_sampler(sampler).with_resource(resource).build())
 }
 
 struct Parent(Option<String>);
@@ -96,6 +105,17 @@ pub fn follow(span: &Span, traceparent: Option<&str>) {
     }
 }
 
+/// Makes the span of a batch a part of the first trace among its records that is sampled: a span has one parent.
+pub fn follow_first<'a>(span: &Span, traceparents: impl Iterator<Item = Option<&'a str>>) {
+    follow(span, traceparents.flatten().find(|traceparent| is_sampled(traceparent)));
+}
+
+/// The lowest bit of the last field says so (W3C Trace Context §3.2.2.5).
+fn is_sampled(traceparent: &str) -> bool {
+    let flags = traceparent.rsplit_once('-').and_then(|(_, flags)| u8::from_str_radix(flags, 16).ok());
+    flags.is_some_and(|flags| flags & 1 == 1)
+}
+
 /// An error and its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
@@ -106,4 +126,19 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_sampled_when_its_flags_say_so() {
+        let id = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
+        assert!(is_sampled(&format!("00-{id}-01")));
+        assert!(is_sampled(&format!("00-{id}-03")));
+        for unsampled in [format!("00-{id}-00"), format!("00-{id}-"), id.to_owned(), String::new()] {
+            assert!(!is_sampled(&unsampled), "{unsampled}");
+        }
+    }
 }

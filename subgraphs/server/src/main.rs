@@ -10,6 +10,9 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use velvet_kernel::{config::Config, domain::Domain};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Every domain there is; the configuration names those that a process runs.
 const DOMAINS: [Domain; 3] = [velvet_accounts::DOMAIN, velvet_matching::DOMAIN, velvet_messaging::DOMAIN];
 

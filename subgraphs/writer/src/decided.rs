@@ -55,8 +55,8 @@ pub async fn session<W: Work>(
         #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand events at most")]
         metrics::histogram!("velvet_writer_batch_events", "work" => applier.work.name()).record(size as f64);
         let span = tracing::info_span!("writer.batch", work = applier.work.name(), events = size);
-        let parent = portions.iter().flat_map(|portion| &portion.events).find_map(|event| event.traceparent.as_deref());
-        telemetry::follow(&span, parent);
+        let events = portions.iter().flat_map(|portion| &portion.events);
+        telemetry::follow_first(&span, events.map(|event| event.traceparent.as_deref()));
         match apply_all(applier, &portions).instrument(span).await {
             Ok(()) => reader.done(&batch),
             Err(Interrupted::Stopped(stopped)) => return Err(stopped.into()),

@@ -6,6 +6,9 @@ use std::{path::PathBuf, time::Duration};
 use velvet_kernel::config::Config;
 use velvet_writer::{domain::DOMAINS, migrate, operate, run, shards};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The writer of Velvet.
 #[derive(Parser)]
 #[command(version)]

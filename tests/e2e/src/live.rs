@@ -16,13 +16,6 @@ pub const MESSAGE_EVENTS: &str = "subscription($after: Cursor) { messageEvents(a
     ... on StreamReset { cursor reason }
 } }";
 
-/// Messages as their own subgraph has them: nothing is fetched elsewhere, so nothing else can be away.
-pub const MESSAGES_ALONE: &str = "subscription($after: Cursor) { messageEvents(after: $after) {
-    __typename
-    ... on MessageSent { cursor message { id position body } }
-    ... on StreamReset { cursor reason }
-} }";
-
 /// All that `matchEvents` says; it crosses three subgraphs.
 pub const MATCH_EVENTS: &str = "subscription($after: Cursor) { matchEvents(after: $after) {
     __typename

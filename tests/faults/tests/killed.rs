@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
-use velvet_e2e::{Person, conversation_of, live::MESSAGES_ALONE, meet};
+use velvet_e2e::{Person, conversation_of, live::MESSAGE_EVENTS, meet};
 use velvet_kit::{Handle, until};
 
 /// Long enough for a process to come back and catch up on a busy machine.
@@ -34,7 +34,7 @@ async fn hear(person: Person, count: usize, started: tokio::sync::oneshot::Sende
     let mut resume = json!({});
     let mut started = Some(started);
     while heard.len() < count {
-        let Ok(mut stream) = person.follow(MESSAGES_ALONE, resume.clone()).await else {
+        let Ok(mut stream) = person.follow(MESSAGE_EVENTS, resume.clone()).await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };

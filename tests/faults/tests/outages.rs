@@ -12,7 +12,7 @@ use std::{
 use uuid::Uuid;
 use velvet_e2e::{
     Person, conversation_of,
-    live::MESSAGES_ALONE,
+    live::MESSAGE_EVENTS,
     meet,
     person::{register, registration},
 };
@@ -113,7 +113,7 @@ async fn with_redis_wiped_while_people_chat_everything_comes_back() -> Result<()
     let (alice, bob) = (Person::sign_up(&stack, "alice").await?, Person::sign_up(&stack, "bob").await?);
     let match_id = meet(&alice, &bob).await?;
     let conversation = conversation_of(&alice, &match_id).await?;
-    let mut bob_hears = bob.follow(MESSAGES_ALONE, json!({})).await?;
+    let mut bob_hears = bob.follow(MESSAGE_EVENTS, json!({})).await?;
     let mut acknowledged = Vec::new();
     for number in 0..120 {
         if number == 40 {

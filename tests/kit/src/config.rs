@@ -64,6 +64,8 @@ struct Postgres<'a> {
 #[derive(Serialize)]
 struct Telemetry {
     log_format: &'static str,
+    otlp_endpoint: String,
+    trace_ratio: f64,
 }
 
 /// Writes `velvet.toml` for the servers that run.
@@ -84,7 +86,12 @@ pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
         },
         live: Live { cursor_secret: secret(&info.state.join("cursor-secret"))? },
         writer: Writer { listen: without_scheme(&info.writer_url), postgres: postgres.collect() },
-        telemetry: Telemetry { log_format: "json" },
+        telemetry: Telemetry {
+            log_format: "json",
+            otlp_endpoint: info.collector_url.clone(),
+            // Only what a test marks is recorded, so nothing is sent while no test collects.
+            trace_ratio: 0.0,
+        },
     };
     let text = toml::to_string(&file).context("writing velvet.toml")?;
     private_file(&info.config, &text)
@@ -102,6 +109,9 @@ pub fn router_env(info: &StackInfo) -> Vec<(String, String)> {
         ("VELVET_ROUTER_HEALTH_LISTEN".to_owned(), without_scheme(&info.router_health_url)),
         ("VELVET_ROUTER_METRICS_LISTEN".to_owned(), without_scheme(&info.router_metrics_url)),
         ("VELVET_API_URL".to_owned(), info.api_url.clone()),
+        ("VELVET_OTLP_ENABLED".to_owned(), "true".to_owned()),
+        ("VELVET_OTLP_ENDPOINT".to_owned(), info.collector_url.clone()),
+        ("VELVET_TRACE_RATIO".to_owned(), "0".to_owned()),
         ("APOLLO_TELEMETRY_DISABLED".to_owned(), "true".to_owned()),
     ];
     if playground.is_dir() {

@@ -27,6 +27,8 @@ pub struct StackInfo {
     pub router_metrics_url: String,
     pub api_url: String,
     pub writer_url: String,
+    /// Where traces are sent; a test that wants them listens there.
+    pub collector_url: String,
     pub kafka_brokers: String,
     /// One address is a single server, several are a cluster.
     pub redis_urls: Vec<String>,

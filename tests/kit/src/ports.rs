@@ -22,6 +22,7 @@ pub struct Ports {
     pub router_metrics: u16,
     pub api: u16,
     pub writer: u16,
+    pub collector: u16,
     pub kafka: u16,
     pub kafka_controller: u16,
     pub redis: Vec<u16>,
@@ -70,6 +71,7 @@ impl Ports {
             router_metrics: port("VELVET_ROUTER_METRICS_PORT", 4_002)?,
             api: port("VELVET_API_PORT", 4_100)?,
             writer: port("VELVET_WRITER_PORT", 4_200)?,
+            collector: port("VELVET_COLLECTOR_PORT", 4_318)?,
             kafka: port("VELVET_KAFKA_PORT", 19_092)?,
             kafka_controller: port("VELVET_KAFKA_CONTROLLER_PORT", 19_093)?,
             redis_bus: row(bus, 1, redis.len())?,
@@ -98,6 +100,7 @@ impl Ports {
             router_metrics: row(1)?[0],
             api: row(1)?[0],
             writer: row(1)?[0],
+            collector: row(1)?[0],
             kafka: row(1)?[0],
             kafka_controller: row(1)?[0],
         })

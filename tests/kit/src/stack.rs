@@ -157,6 +157,7 @@ impl Stack {
             router_metrics_url: format!("http://127.0.0.1:{}", self.ports.router_metrics),
             api_url: format!("http://127.0.0.1:{}", self.ports.api),
             writer_url: format!("http://127.0.0.1:{}", self.ports.writer),
+            collector_url: format!("http://127.0.0.1:{}", self.ports.collector),
             kafka_brokers,
             redis_urls,
             postgres,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Validation, decode, decode_header};
+use moka::sync::Cache;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::config::AuthConfig;
 use super::keys::{Found, KeySet};
@@ -14,6 +16,12 @@ const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
 /// The scheme of the `Authorization` header (RFC 6750 §2.1), with its space.
 const BEARER: &str = "bearer ";
+
+/// A signature costs more to check than the rest of a small request, and a client sends the same token many times.
+/// Tokens of a key that was withdrawn are good for this much longer.
+const VERIFIED_LIFETIME: Duration = Duration::from_secs(60);
+/// Below a kilobyte each, most of it the token.
+const VERIFIED_MAX: u64 = 16_384;
 
 /// Why a token was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +62,8 @@ struct Claims {
 /// Checks tokens against the issuer's keys.
 pub struct Verifier {
     keys: Arc<KeySet>,
+    /// Who sent the tokens that were found good of late, by the digest of the token.
+    verified: Cache<[u8; 32], Viewer>,
     issuer: String,
     audience: String,
     leeway_seconds: u64,
@@ -63,6 +73,7 @@ impl Verifier {
     pub(super) fn new(config: &AuthConfig) -> Result<Self, reqwest::Error> {
         Ok(Self {
             keys: KeySet::start(config)?,
+            verified: Cache::builder().max_capacity(VERIFIED_MAX).time_to_live(VERIFIED_LIFETIME).build(),
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             leeway_seconds: config.leeway_seconds,
@@ -72,6 +83,16 @@ impl Verifier {
     /// Checks the value of an `Authorization` header, in its form `Bearer <token>`.
     pub async fn check(&self, authorization: &str) -> Result<Viewer, Error> {
         let token = bearer(authorization).ok_or(Error::Invalid)?;
+        let digest = Sha256::digest(token).into();
+        if let Some(viewer) = self.verified.get(&digest).filter(|viewer| !viewer.lifetime().is_zero()) {
+            return Ok(viewer);
+        }
+        let viewer = self.verify(token).await?;
+        self.verified.insert(digest, viewer.clone());
+        Ok(viewer)
+    }
+
+    async fn verify(&self, token: &str) -> Result<Viewer, Error> {
         let header = decode_header(token).map_err(|_| Error::Invalid)?;
         let key = match self.keys.find(header.kid.as_deref().ok_or(Error::Invalid)?).await {
             Found::Key(key) => key,

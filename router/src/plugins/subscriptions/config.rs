@@ -108,6 +108,9 @@ pub struct ExecutionConfig {
     pub events_max: usize,
     /// How long one fetch from a subgraph may take within an event.
     pub fetch_timeout_ms: u64,
+    /// An event comes once: while a subgraph answers `UNAVAILABLE`, the event waits for it this long. Longer than a
+    /// rebuild of the subgraphs' views, so that their loss is a pause for clients and no hole.
+    pub event_patience_ms: u64,
     /// How long a query or mutation over the socket may take.
     pub request_timeout_ms: u64,
 }
@@ -156,7 +159,14 @@ impl Default for UpstreamConfig {
 
 impl Default for ExecutionConfig {
     fn default() -> Self {
-        Self { plans_max: 512, planning_max: 2, events_max: 256, fetch_timeout_ms: 10_000, request_timeout_ms: 60_000 }
+        Self {
+            plans_max: 512,
+            planning_max: 2,
+            events_max: 256,
+            fetch_timeout_ms: 10_000,
+            event_patience_ms: 60_000,
+            request_timeout_ms: 60_000,
+        }
     }
 }
 

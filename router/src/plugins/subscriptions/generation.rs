@@ -31,9 +31,6 @@ use super::registry::REGISTRY;
 use super::upstream::Pool;
 use crate::plugins::auth::{self, Verifier};
 
-/// An event comes once: while a subgraph says that it will be back, the event waits for it this long. Less than
-/// `fetch_timeout_ms` by default, so that what the subgraph said last is what the client gets.
-const EVENT_PATIENCE: Duration = Duration::from_secs(8);
 const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const RETRY_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
@@ -199,10 +196,11 @@ impl Subgraphs for Asking<'_> {
     fn call<'a>(&'a self, call: SubgraphCall<'a>) -> BoxFuture<'a, SubgraphAnswer> {
         Box::pin(async move {
             let started = Instant::now();
+            let patience = millis(self.generation.config.execution.event_patience_ms);
             let mut pause = RETRY_PAUSE_FIRST;
             loop {
                 let answer = self.ask(call.clone()).await;
-                if !answer.is_unavailable() || started.elapsed() + pause > EVENT_PATIENCE {
+                if !answer.is_unavailable() || started.elapsed() + pause > patience {
                     return answer;
                 }
                 tokio::time::sleep(pause).await;
@@ -215,7 +213,8 @@ impl Subgraphs for Asking<'_> {
 impl Asking<'_> {
     async fn ask(&self, call: SubgraphCall<'_>) -> SubgraphAnswer {
         let subgraph = call.subgraph;
-        match self.send(call).await {
+        let limit = millis(self.generation.config.execution.fetch_timeout_ms);
+        match tokio::time::timeout(limit, self.send(call)).await.unwrap_or_else(|elapsed| Err(elapsed.into())) {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::warn!(subgraph.name = subgraph, error = %error, "subgraph not asked for an event");

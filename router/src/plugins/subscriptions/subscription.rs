@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json_bytes::Value;
 
-use super::config::millis;
 use super::execute::{Execution, apply_rewrites};
 use super::generation::Asking;
 use super::metrics::{EXECUTED, FORWARDED, PROJECTED};
@@ -242,12 +241,7 @@ impl Subscription {
             // Never closed.
             let _permit = generation.events.acquire().await;
             let asking = Asking { generation, authorization: self.socket.authorization() };
-            let execution = Execution {
-                schema: &generation.schema,
-                variables: &self.variables,
-                subgraphs: &asking,
-                fetch_timeout: millis(generation.config.execution.fetch_timeout_ms),
-            };
+            let execution = Execution { schema: &generation.schema, variables: &self.variables, subgraphs: &asking };
             data = execution.run(rest, data, &mut errors).await;
         }
         self.message(&data, &mut errors, event.extensions)

@@ -1,13 +1,18 @@
 //! Verifying tokens with the public keys that accounts publishes.
 
 use super::{Caller, Claims, Viewer};
-use crate::config::IdentityConfig;
+use crate::{
+    config::IdentityConfig,
+    time::{Clock as _, SystemClock},
+};
 use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{SigningKey, VerifyingKey, pkcs8::EncodePrivateKey as _};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::{
     collections::HashMap,
     path::Path,
@@ -21,6 +26,12 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(2);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// No token of ours is longer.
 const TOKEN_LENGTH_MAX: usize = 4096;
+
+/// A signature costs more to check than the rest of a small request, and a client sends the same token
+/// many times. Tokens of a key that was withdrawn are good for this much longer.
+const VERIFIED_LIFETIME: Duration = Duration::from_secs(60);
+/// About 200 bytes each.
+const VERIFIED_MAX: u64 = 32_768;
 
 /// Public keys, as RFC 7517 has them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +91,8 @@ pub fn generate_key(dir: &Path, now: DateTime<Utc>) -> anyhow::Result<String> {
 /// Verifies access tokens.
 pub struct Verifier {
     keys: ArcSwap<HashMap<String, DecodingKey>>,
+    /// Who sent the tokens that were found good of late, by the digest of the token.
+    verified: Cache<[u8; 32], Viewer>,
     asked: tokio::sync::Mutex<Option<Instant>>,
     http: reqwest::Client,
     url: String,
@@ -102,6 +115,7 @@ impl Verifier {
         validation.leeway = 0;
         Ok(Self {
             keys: ArcSwap::default(),
+            verified: Cache::builder().max_capacity(VERIFIED_MAX).time_to_live(VERIFIED_LIFETIME).build(),
             asked: tokio::sync::Mutex::new(None),
             http: reqwest::Client::builder().timeout(FETCH_TIMEOUT).build()?,
             url: config.jwks_url.clone(),
@@ -115,9 +129,21 @@ impl Verifier {
             return Caller::Anonymous;
         };
         match super::bearer(value) {
-            Some(token) if token.len() <= TOKEN_LENGTH_MAX => self.verify(token).await,
+            Some(token) if token.len() <= TOKEN_LENGTH_MAX => self.remembered(token).await,
             _ => Caller::Refused,
         }
+    }
+
+    async fn remembered(&self, token: &str) -> Caller {
+        let digest = Sha256::digest(token).into();
+        if let Some(viewer) = self.verified.get(&digest).filter(|viewer| viewer.expires_at > SystemClock.now()) {
+            return Caller::Viewer(viewer);
+        }
+        let caller = self.verify(token).await;
+        if let Caller::Viewer(viewer) = &caller {
+            self.verified.insert(digest, viewer.clone());
+        }
+        caller
     }
 
     async fn verify(&self, token: &str) -> Caller {

@@ -5,7 +5,7 @@ use crate::config::KafkaConfig;
 use futures::FutureExt;
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
     error::KafkaError,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -86,12 +86,16 @@ impl Consumer {
         };
         let consumer: StreamConsumer<Assignments> = client_config(config)
             .set("group.id", format!("{}{group}", config.topic_prefix))
-            .set("enable.auto.commit", "false")
+            // What is done is committed in the background: a commit for each small batch would cost the
+            // brokers as much as the batch did.
+            .set("enable.auto.commit", "true")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.commit.interval.ms", "250")
             .set("auto.offset.reset", reset)
             .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "1000")
-            .set("fetch.wait.max.ms", "50")
+            .set("fetch.wait.max.ms", "200")
             .set("fetch.error.backoff.ms", "50")
             .set("queued.min.messages", "2000")
             .set("queued.max.messages.kbytes", "16384")
@@ -138,7 +142,7 @@ impl Consumer {
         }
     }
 
-    /// Notes that the batch's work is done.
+    /// Notes that the batch's work is done; the group hears of it within a moment, and a crash before only repeats.
     pub fn commit(&self, batch: &Batch) -> Result<(), KafkaError> {
         if batch.next.is_empty() {
             return Ok(());
@@ -148,7 +152,7 @@ impl Consumer {
             let name = format!("{}{}", self.config.topic_prefix, topic.0);
             list.add_partition_offset(&name, *partition, Offset::Offset(*offset))?;
         }
-        self.stream.commit(&list, CommitMode::Async)
+        self.stream.store_offsets(&list)
     }
 
     /// Reads a partition on from a stored position, whatever the group has committed.

@@ -71,8 +71,8 @@ impl Log {
         let producer = client_config(config)
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            // A request waits for its append: batches form from what is there, not from waiting.
-            .set("linger.ms", "0")
+            // A request waits for its append, so only for as long as a busy process needs to share a produce request.
+            .set("linger.ms", "1")
             .set("compression.type", "lz4")
             .set("queue.buffering.max.messages", QUEUE_MAX)
             .set("message.timeout.ms", APPEND_TIMEOUT.as_millis().to_string())

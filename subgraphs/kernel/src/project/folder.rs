@@ -141,10 +141,9 @@ impl Work {
     }
 }
 
-/// A span in the trace of the batch's first fact that has one.
+/// A span in a trace of the batch's facts.
 fn follow_first(events: &[Recorded]) -> tracing::Span {
     let span = tracing::info_span!("project.batch", facts = events.len());
-    let parent = events.iter().find_map(|event| event.traceparent.as_deref());
-    crate::telemetry::follow(&span, parent);
+    crate::telemetry::follow_first(&span, events.iter().map(|event| event.traceparent.as_deref()));
     span
 }

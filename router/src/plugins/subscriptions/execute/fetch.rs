@@ -79,10 +79,7 @@ impl Execution<'_> {
             operation_name: node.operation_name.as_deref(),
             variables,
         };
-        match tokio::time::timeout(self.fetch_timeout, self.subgraphs.call(call)).await {
-            Ok(answer) => answer,
-            Err(_) => SubgraphAnswer::unavailable(),
-        }
+        self.subgraphs.call(call).await
     }
 
     fn root_fields(&self, node: &FetchNode, places: &[Vec<Step>], answer: SubgraphAnswer) -> Outcome {

@@ -8,8 +8,6 @@ mod path;
 mod represent;
 mod rewrite;
 
-use std::time::Duration;
-
 use apollo_compiler::Schema;
 use apollo_federation::query_plan::{ConditionNode, FetchDataPathElement, PlanNode};
 use futures::future::{BoxFuture, join_all};
@@ -35,7 +33,7 @@ pub(super) struct SubgraphAnswer {
     pub(super) errors: Vec<Value>,
 }
 
-/// How subgraphs are asked.
+/// How subgraphs are asked. Each call ends in bounded time.
 pub(super) trait Subgraphs: Send + Sync {
     fn call<'a>(&'a self, call: SubgraphCall<'a>) -> BoxFuture<'a, SubgraphAnswer>;
 }
@@ -46,7 +44,6 @@ pub(super) struct Execution<'a> {
     pub(super) schema: &'a Schema,
     pub(super) variables: &'a Object,
     pub(super) subgraphs: &'a dyn Subgraphs,
-    pub(super) fetch_timeout: Duration,
 }
 
 /// What a node adds: values to be merged at their places, and errors.

@@ -44,12 +44,7 @@ async fn answer(query: &str, variables: Value, data: Value, fake: &Fake) -> (Val
     let plan = plan(query).await;
     let supergraph = supergraph();
     let variables = plan.coerce(variables.as_object().unwrap()).unwrap();
-    let execution = Execution {
-        schema: supergraph.schema.schema(),
-        variables: &variables,
-        subgraphs: fake,
-        fetch_timeout: Duration::from_secs(1),
-    };
+    let execution = Execution { schema: supergraph.schema.schema(), variables: &variables, subgraphs: fake };
     let mut errors = Vec::new();
     let data = execution.run(plan.rest.as_ref().unwrap(), data, &mut errors).await;
     let data = project(&plan, &variables, &data, &mut errors);
