@@ -132,8 +132,8 @@ async fn a_hundred_registrations_of_one_address_make_one_account_though_the_writ
         assert_eq!(deleted, 1);
     }
     tap.append(&topic, &again.map(|index| commands[index].clone())).await?;
-    let retold =
-        until("the outcomes, told again", HEALED, || self::told(&store, &again.map(|index| ids[index]))).await?;
+    let asked_again = again.map(|index| ids[index]);
+    let retold = until("the outcomes, told again", HEALED, || self::told(&store, &asked_again)).await?;
     assert_eq!(retold, again.map(|index| told[index].clone()));
     assert_eq!(outcomes(&stack, &ids).await?.len(), 100);
     assert_eq!(one_user(&stack, &email).await?, user);

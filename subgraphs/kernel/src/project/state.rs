@@ -71,6 +71,8 @@ pub struct Entity<S> {
     pub known: Vec<Uuid>,
     /// Outcomes to be remembered.
     pub outcomes: Vec<(Uuid, String)>,
+    /// Whether rows were merged into it. They come in any order, so its offset need not move.
+    pub restored: bool,
 }
 
 impl<S> Entity<S> {
@@ -130,7 +132,7 @@ fn parse<S: DeserializeOwned + Default>(
     };
     let at = at.unwrap_or(-1);
     let known = ids.iter().zip(known).filter_map(|(id, outcome)| outcome.map(|_| *id)).collect();
-    Ok(Entity { state, read_at: at, at, known, outcomes: Vec::new() })
+    Ok(Entity { state, read_at: at, at, known, outcomes: Vec::new(), restored: false })
 }
 
 /// Writes the entities that have moved on; fails if another projector was there first.
@@ -139,7 +141,8 @@ pub async fn commit<S: Serialize + Default>(
     domain: &str,
     entities: &HashMap<String, Entity<S>>,
 ) -> Result<(), Error> {
-    let moved: Vec<(&String, &Entity<S>)> = entities.iter().filter(|(_, entity)| entity.at != entity.read_at).collect();
+    let changed = |entity: &Entity<S>| entity.restored || entity.at != entity.read_at;
+    let moved: Vec<(&String, &Entity<S>)> = entities.iter().filter(|(_, entity)| changed(entity)).collect();
     let blank = serde_json::to_string(&S::default()).unwrap_or_default();
     let calls: Vec<Call> = moved.iter().map(|(key, entity)| commit_call(domain, key, entity, &blank)).collect();
     let replies = store.run(&calls).await?;

@@ -156,6 +156,7 @@ impl<F: Fold> Warmer<F> {
                 let effects = self.fold.restore(&mut entity.state, warm.row, &moment);
                 // A row from before the entity's first fact still makes a state: it must be written.
                 entity.at = entity.at.max(event.version.offset()).max(0);
+                entity.restored = true;
                 calls.extend(effects.views);
             }
             Err(error) => {
