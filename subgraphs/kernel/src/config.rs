@@ -165,6 +165,8 @@ pub struct WriterConfig {
     pub batch_max: usize,
     /// How long a batch waits to fill, in milliseconds.
     pub batch_wait_ms: u64,
+    /// Between two samples of one shard each, whose views are compared with the rows, in milliseconds.
+    pub calibrate_pause_ms: u64,
 }
 
 impl Default for WriterConfig {
@@ -174,6 +176,7 @@ impl Default for WriterConfig {
             postgres: Vec::new(),
             batch_max: 1_000,
             batch_wait_ms: 20,
+            calibrate_pause_ms: 60_000,
         }
     }
 }
@@ -270,6 +273,9 @@ impl Config {
         }
         if self.projector.batch_max == 0 || self.writer.batch_max == 0 {
             return bounds("a batch has at least one event");
+        }
+        if self.writer.calibrate_pause_ms == 0 {
+            return bounds("writer.calibrate_pause_ms must leave a pause");
         }
         Ok(())
     }

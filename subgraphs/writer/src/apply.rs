@@ -88,8 +88,8 @@ impl<W: Work> Applier<W> {
     /// Applies a portion: every record of it is in its shard, or among the dead letters, and the
     /// positions stand after it.
     pub async fn apply(&self, portion: &Portion) -> Result<(), Interrupted> {
-        for malformed in &portion.malformed {
-            self.dead_letters.put_malformed(malformed).await?;
+        for unreadable in &portion.malformed {
+            self.dead_letters.put_unreadable(unreadable).await?;
         }
         let mut part = Part { applier: self, portion, at: portion.since.clone() };
         halve(&portion.events, &mut part).await?;

@@ -9,6 +9,7 @@ use crate::{
     reader::{self, Fill},
     retry::Stopped,
     run::Parts,
+    shards::Lane,
     table::{Unfit, stored_version},
 };
 use async_trait::async_trait;
@@ -22,7 +23,7 @@ use std::{
 use uuid::Uuid;
 use velvet_kernel::log::{Recorded, Stage, Topic};
 
-/// All writers are one group, so that each partition has one.
+/// All writers are one group for each lane, so that each partition has one.
 const GROUP: &str = "writer.commands";
 
 /// The table of outcomes.
@@ -54,13 +55,13 @@ pub mod entity {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// Decides commands until the process is to end.
-pub async fn run(parts: Arc<Parts>) {
+/// Decides a lane's commands until the process is to end.
+pub async fn run(parts: Arc<Parts>, lane: Lane) {
     let carrier = parts.carrier();
     let applier = parts.applier(Commands { carrier });
     // Somebody waits for each command: what is there is decided at once.
     let fill = Fill { max: parts.config.writer.batch_max, wait: Duration::ZERO };
-    reader::forever("commands", &parts.stop, || session(&parts, &applier, GROUP, topics(), fill)).await;
+    reader::forever("commands", &parts.stop, || session(&parts, &applier, (GROUP, &lane), topics(), fill)).await;
 }
 
 /// The topics of commands of the domains that have some.

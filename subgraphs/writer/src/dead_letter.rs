@@ -1,10 +1,11 @@
 //! Dead letters: records that cannot be applied, kept for ever with their causes. Each is an alert.
 
 use crate::retry::{self, Stopped};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use velvet_kernel::{
-    log::{Log, Malformed, NewEvent, Recorded, Topic},
+    log::{Log, NewEvent, Recorded, Topic, Unreadable},
     telemetry,
     time::{Clock as _, SystemClock, derived_id},
 };
@@ -29,8 +30,29 @@ pub struct DeadLetter {
     pub version: u64,
     /// Why.
     pub cause: String,
-    /// Its data, as text.
-    pub data: String,
+    /// Its data.
+    #[serde(flatten)]
+    pub data: Bytes,
+}
+
+/// A record's bytes as they were: as text if they are text, so that people can read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bytes {
+    /// UTF-8.
+    #[serde(rename = "data")]
+    Text(String),
+    /// Anything else, in base64.
+    #[serde(rename = "data_base64")]
+    Base64(String),
+}
+
+impl Bytes {
+    fn of(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Base64(STANDARD.encode(bytes)),
+        }
+    }
 }
 
 /// Puts records aside.
@@ -56,22 +78,24 @@ impl DeadLetters {
             key: event.key.clone(),
             version: event.version.0,
             cause,
-            data: String::from_utf8_lossy(&event.data).into_owned(),
+            data: Bytes::of(&event.data),
         };
         self.append(letter).await
     }
 
-    /// Notes a record that is no event of ours; its bytes stay where they are.
-    pub async fn put_malformed(&self, malformed: &Malformed) -> Result<(), Stopped> {
-        let (topic, partition, offset, kind) = match malformed {
-            Malformed::Attribute { topic, partition, offset, .. } => {
-                (topic.clone(), *partition, *offset, String::new())
-            }
-            Malformed::Data { kind, id, .. } => (id.to_string(), -1, -1, kind.clone()),
+    /// Puts a record aside that is no event of ours.
+    pub async fn put_unreadable(&self, unreadable: &Unreadable) -> Result<(), Stopped> {
+        let letter = DeadLetter {
+            topic: unreadable.topic.0.clone(),
+            partition: unreadable.partition,
+            offset: unreadable.offset,
+            kind: unreadable.kind.clone().unwrap_or_default(),
+            key: String::from_utf8_lossy(&unreadable.key).into_owned(),
+            version: 0,
+            cause: telemetry::chain(&unreadable.cause),
+            data: Bytes::of(&unreadable.data),
         };
-        let cause = telemetry::chain(malformed);
-        let (key, data) = (String::new(), String::new());
-        self.append(DeadLetter { topic, partition, offset, kind, key, version: 0, cause, data }).await
+        self.append(letter).await
     }
 
     async fn append(&self, letter: DeadLetter) -> Result<(), Stopped> {
@@ -90,5 +114,29 @@ impl DeadLetters {
         );
         metrics::counter!("velvet_writer_dead_letters_total", "topic" => letter.topic).increment(1);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn letter(data: &[u8]) -> serde_json::Value {
+        let (topic, kind, key) = ("t".to_owned(), "k".to_owned(), "e".to_owned());
+        let cause = "c".to_owned();
+        let data = Bytes::of(data);
+        serde_json::to_value(DeadLetter { topic, partition: 1, offset: 2, kind, key, version: 3, cause, data }).unwrap()
+    }
+
+    #[test]
+    fn a_dead_letter_has_every_byte_of_its_record() {
+        assert_eq!(
+            letter(b"{\"a\""),
+            json!({ "topic": "t", "partition": 1, "offset": 2, "kind": "k", "key": "e", "version": 3, "cause": "c", "data": "{\"a\"" })
+        );
+        assert_eq!(letter(&[0xff, 0])["data_base64"], "/wA=");
+        let read: DeadLetter = serde_json::from_value(letter(&[0xff, 0])).unwrap();
+        assert_eq!(read.data, Bytes::Base64("/wA=".to_owned()));
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     domain::{Changes, DOMAINS, of_topic},
     reader::{self, Fill, Portion, Reader},
     run::Parts,
+    shards::Lane,
     table::Unfit,
 };
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use velvet_kernel::{
     telemetry,
 };
 
-/// All writers are one group, so that each partition has one.
+/// All writers are one group for each lane, so that each partition has one.
 const GROUP: &str = "writer";
 
 /// The topics of all domains' decided events.
@@ -25,23 +26,23 @@ pub fn topics() -> Vec<Topic> {
     DOMAINS.iter().map(|domain| Topic::of(domain.name(), Stage::Decided)).collect()
 }
 
-/// Applies decided events until the process is to end.
-pub async fn run(parts: Arc<Parts>) {
+/// Applies a lane's decided events until the process is to end.
+pub async fn run(parts: Arc<Parts>, lane: Lane) {
     let applier = parts.applier(Rows);
     let config = &parts.config.writer;
     let fill = Fill { max: config.batch_max, wait: Duration::from_millis(config.batch_wait_ms) };
-    reader::forever("decided", &parts.stop, || session(&parts, &applier, GROUP, topics(), fill)).await;
+    reader::forever("decided", &parts.stop, || session(&parts, &applier, (GROUP, &lane), topics(), fill)).await;
 }
 
-/// Reads and applies as a member of a group, until something ends it.
+/// Reads and applies as a member of the group of a lane, until something ends it.
 pub async fn session<W: Work>(
     parts: &Parts,
     applier: &Applier<W>,
-    group: &'static str,
+    (base, lane): (&str, &Lane),
     topics: Vec<Topic>,
     fill: Fill,
 ) -> Result<(), reader::Error> {
-    let mut reader = Reader::join(&parts.config.kafka, group, &topics, &parts.shards, &parts.stop)?;
+    let mut reader = Reader::join(&parts.config.kafka, base, lane, &topics, &parts.shards, &parts.stop)?;
     loop {
         let Some((portions, batch)) = reader.next(fill).await? else {
             if reader.changed() {

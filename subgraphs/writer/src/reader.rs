@@ -3,7 +3,7 @@
 use crate::{
     positions::{self, Place, Positions, topic_of},
     retry::{self, Backoff, Stopped},
-    shards::Shards,
+    shards::{Lane, Shards},
 };
 use futures::future::try_join_all;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use velvet_kernel::{
     config::KafkaConfig,
-    log::{Batch, Consumer, Malformed, Partition, Recorded, Start, Topic, shard_of_partition},
+    log::{Batch, Consumer, Partition, Recorded, Start, Topic, Unreadable, shard_of_partition},
 };
 
 /// How long a read waits for a first event before it looks whether the process is to end.
@@ -44,6 +44,10 @@ pub enum Error {
     },
 }
 
+fn log_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Log(Box::new(error))
+}
+
 /// What one read holds for one shard.
 #[derive(Debug)]
 pub struct Portion {
@@ -52,20 +56,21 @@ pub struct Portion {
     /// The events, in log order per partition.
     pub events: Vec<Recorded>,
     /// Records that are no events of ours.
-    pub malformed: Vec<Malformed>,
+    pub malformed: Vec<Unreadable>,
     /// The stored positions.
     pub since: Positions,
     /// The positions after this portion.
     pub upto: Positions,
 }
 
-/// A member of a group that reads from stored positions.
+/// A member of a group that reads a lane's partitions from stored positions.
 pub struct Reader {
     consumer: Consumer,
     shards: Arc<Shards>,
     stop: CancellationToken,
     positions: Positions,
-    group: &'static str,
+    lane: Lane,
+    group: String,
     changed: bool,
 }
 
@@ -79,21 +84,23 @@ pub struct Fill {
 }
 
 impl Reader {
-    /// Joins a group.
+    /// Joins the group of a lane.
     pub fn join(
         config: &KafkaConfig,
-        group: &'static str,
+        base: &str,
+        lane: &Lane,
         topics: &[Topic],
         shards: &Arc<Shards>,
         stop: &CancellationToken,
     ) -> Result<Self, Error> {
-        let consumer =
-            Consumer::join(config, group, topics, Start::Earliest).map_err(|error| Error::Log(error.into()))?;
+        let group = lane.group(base);
+        let consumer = Consumer::join(config, &group, topics, Start::Earliest).map_err(log_error)?;
         Ok(Self {
             consumer,
             shards: Arc::clone(shards),
             stop: stop.clone(),
             positions: Positions::new(),
+            lane: lane.clone(),
             group,
             changed: false,
         })
@@ -123,14 +130,19 @@ impl Reader {
     }
 
     async fn read(&self, max: usize, wait: Duration) -> Result<Batch, Error> {
-        self.consumer.read(max, wait).await.map_err(|error| Error::Log(error.into()))
+        self.consumer.read(max, wait).await.map_err(log_error)
     }
 
-    /// Reads the stored positions of the partitions that this member has now, and goes there.
+    /// Reads the stored positions of the lane's partitions that this member has now, and goes there. The
+    /// group covers the partitions of all lanes; the others' are not fetched here.
     async fn begin(&mut self, assigned: &[Partition]) -> Result<(), Error> {
         self.positions.clear();
         let mut by_shard: BTreeMap<u8, Vec<Place>> = BTreeMap::new();
         for partition in assigned {
+            if !self.lane.has(partition.1) {
+                self.consumer.pause(&partition.0, &[partition.1]).map_err(log_error)?;
+                continue;
+            }
             by_shard.entry(shard_of_partition(partition.1)).or_default().push(partition.into());
         }
         let claims = by_shard.iter().map(|(shard, places)| {
@@ -143,7 +155,7 @@ impl Reader {
             self.seek(place, *position).await?;
         }
         self.changed = true;
-        tracing::info!(group = self.group, partitions = self.positions.len(), "reader.assigned");
+        tracing::info!(group = %self.group, partitions = self.positions.len(), "reader.assigned");
         Ok(())
     }
 
@@ -155,7 +167,7 @@ impl Reader {
             };
             attempts += 1;
             if attempts >= SEEK_ATTEMPTS_MAX {
-                return Err(Error::Log(error.into()));
+                return Err(log_error(error));
             }
             if self.stop.run_until_cancelled(tokio::time::sleep(SEEK_PAUSE)).await.is_none() {
                 return Err(Stopped.into());
@@ -190,10 +202,12 @@ impl Reader {
                 portion.events.push(event);
             }
         }
-        for malformed in std::mem::take(&mut batch.malformed) {
-            let shard = malformed.partition().map(shard_of_partition);
-            if let Some(portion) = shard.and_then(|shard| portions.get_mut(&shard)) {
-                portion.malformed.push(malformed);
+        for unreadable in std::mem::take(&mut batch.malformed) {
+            let place = Place { topic: unreadable.topic.0.clone(), partition: unreadable.partition };
+            if self.positions.contains_key(&place)
+                && let Some(portion) = portions.get_mut(&shard_of_partition(place.partition))
+            {
+                portion.malformed.push(unreadable);
             }
         }
         Ok(portions.into_values().collect())
@@ -208,7 +222,7 @@ impl Reader {
         }
         if let Err(error) = self.consumer.commit(batch) {
             // Kafka's offsets are for people who watch; the stored positions count.
-            tracing::debug!(group = self.group, %error, "reader.commit_failed");
+            tracing::debug!(group = %self.group, %error, "reader.commit_failed");
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
     dead_letter::DeadLetters,
     decided, lag,
     outbox::Carrier,
-    shards::Shards,
+    shards::{Lane, Shards},
     warm,
 };
 use anyhow::Context as _;
@@ -63,8 +63,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let parts = Arc::new(Parts::connect(config, stop.clone()).await?);
     let mut loops = JoinSet::new();
-    loops.spawn(decided::run(Arc::clone(&parts)));
-    loops.spawn(commands::run(Arc::clone(&parts)));
+    for lane in Lane::all(&parts.config.writer.postgres) {
+        loops.spawn(decided::run(Arc::clone(&parts), lane.clone()));
+        loops.spawn(commands::run(Arc::clone(&parts), lane));
+    }
     loops.spawn(warm::run(Arc::clone(&parts)));
     loops.spawn(calibrate::run(Arc::clone(&parts)));
     loops.spawn(lag::run(Arc::clone(&parts)));

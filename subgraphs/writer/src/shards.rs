@@ -67,6 +67,29 @@ pub fn servers(config: &[PostgresConfig]) -> Result<Vec<&PostgresConfig>, Error>
     map.into_iter().enumerate().map(|(shard, server)| server.ok_or_else(|| missing(shard))).collect()
 }
 
+/// The shards that one server holds. Each lane is read and written by itself, so that a server that is
+/// down holds up its own shards and no others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane(Vec<u8>);
+
+impl Lane {
+    /// One lane for each server that holds a shard.
+    pub fn all(config: &[PostgresConfig]) -> Vec<Self> {
+        config.iter().filter(|server| !server.shards.is_empty()).map(|server| Self(server.shards.clone())).collect()
+    }
+
+    /// The consumer group of all writers' readers of this lane: the server is known by its first shard,
+    /// whatever its place in a configuration.
+    pub fn group(&self, base: &str) -> String {
+        format!("{base}.{:02}", self.0.iter().min().copied().unwrap_or_default())
+    }
+
+    /// Whether records of a partition belong here.
+    pub fn has(&self, partition: i32) -> bool {
+        self.0.contains(&shard_of_partition(partition))
+    }
+}
+
 /// How to connect to a shard.
 pub fn options(url: &str, shard: u8, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
@@ -148,6 +171,16 @@ mod tests {
             [vec![server(&all[1..])], vec![server(&all), server(&[3])], vec![server(&all), server(&[16])], vec![]]
         {
             assert!(servers(&wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn each_server_is_a_lane_and_each_partition_is_in_one() {
+        let config = [server(&[9, 8]), server(&[]), server(&[0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15])];
+        let lanes = Lane::all(&config);
+        assert_eq!(lanes.iter().map(|lane| lane.group("writer")).collect::<Vec<_>>(), ["writer.08", "writer.00"]);
+        for partition in 0..48 {
+            assert_eq!(lanes.iter().filter(|lane| lane.has(partition)).count(), 1, "{partition}");
         }
     }
 

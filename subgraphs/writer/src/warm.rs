@@ -30,7 +30,7 @@ use uuid::Uuid;
 use velvet_kernel::{
     fold::Version,
     log::{AppendError, Batch, Consumer, Log, NewEvent, Recorded, Stage, Start, Topic, partition_of},
-    project::{MARKER_KIND, Marker, ROW_KIND, WarmRequest, WarmRow},
+    project::{MARKER_KIND, Marker, ROW_KIND, SAMPLE_KIND, WarmRequest, WarmRow},
     telemetry,
     time::{Clock as _, SystemClock, fresh_id},
 };
@@ -81,6 +81,15 @@ impl Warmed {
     pub fn new<R: Serialize>(domain: &'static str, entity: String, version: Version, row: R) -> Self {
         let event = NewEvent::new(fresh_id(), ROW_KIND, entity, SystemClock.now(), &WarmRow { row });
         Self { domain, event: event.caused_by(version) }
+    }
+}
+
+impl Warmed {
+    /// The same row as one of a sample.
+    #[must_use]
+    pub fn sampled(mut self) -> Self {
+        SAMPLE_KIND.clone_into(&mut self.event.kind);
+        self
     }
 }
 

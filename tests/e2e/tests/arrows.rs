@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("velvet-kit", &[]),
     ("velvet-e2e", &["velvet-kit"]),
-    ("velvet-faults", &["velvet-kit", "velvet-e2e"]),
+    ("velvet-faults", &["velvet-kernel", "velvet-kit", "velvet-e2e"]),
     ("velvet-load", &["velvet-kit", "velvet-e2e"]),
 ];
 

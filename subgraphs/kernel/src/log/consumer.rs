@@ -1,6 +1,6 @@
 //! Reading: a member of a consumer group, in batches, with offsets committed when the work is done.
 
-use super::{Malformed, Recorded, Topic, client_config};
+use super::{Recorded, Topic, Unreadable, client_config};
 use crate::config::KafkaConfig;
 use futures::FutureExt;
 use rdkafka::{
@@ -29,7 +29,7 @@ pub struct Batch {
     /// The events, in log order per partition.
     pub events: Vec<Recorded>,
     /// Records that are no events of ours; they are to be counted and passed over, never folded.
-    pub malformed: Vec<Malformed>,
+    pub malformed: Vec<Unreadable>,
     /// Where to go on after the batch.
     next: HashMap<Partition, i64>,
 }
@@ -128,9 +128,10 @@ impl Consumer {
         loop {
             let partition = (self.bare(&message.topic_name()), message.partition_number());
             batch.next.insert(partition, message.next_offset());
-            match Recorded::read(&message, &self.config.topic_prefix) {
+            let prefix = &self.config.topic_prefix;
+            match Recorded::read(&message, prefix) {
                 Ok(event) => batch.events.push(event),
-                Err(malformed) => batch.malformed.push(malformed),
+                Err(cause) => batch.malformed.push(Unreadable::of(&message, prefix, cause)),
             }
             if batch.events.len() >= max {
                 return Ok(batch);

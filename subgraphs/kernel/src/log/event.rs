@@ -124,12 +124,35 @@ pub enum Malformed {
     },
 }
 
-impl Malformed {
-    /// The partition of a record that is no event at all.
-    pub fn partition(&self) -> Option<i32> {
-        match self {
-            Self::Attribute { partition, .. } => Some(*partition),
-            Self::Data { .. } => None,
+/// A record that is no event of ours, as it came.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its topic.
+    pub topic: Topic,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its type, if it says one.
+    pub kind: Option<String>,
+    /// Its key.
+    pub key: Bytes,
+    /// Its data.
+    pub data: Bytes,
+    /// What is wrong with it.
+    pub cause: Malformed,
+}
+
+impl Unreadable {
+    pub(super) fn of(message: &BorrowedMessage<'_>, prefix: &str, cause: Malformed) -> Self {
+        Self {
+            topic: Topic(message.topic().strip_prefix(prefix).unwrap_or(message.topic()).to_owned()),
+            partition: message.partition(),
+            offset: message.offset(),
+            kind: attribute(message, "ce_type").map(str::to_owned),
+            key: Bytes::copy_from_slice(message.key().unwrap_or_default()),
+            data: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+            cause,
         }
     }
 }

@@ -12,7 +12,7 @@ mod topic;
 
 pub use admin::{end_offsets, ensure_topics};
 pub use consumer::{Batch, Consumer, Partition, Start};
-pub use event::{Malformed, NewEvent, Recorded};
+pub use event::{Malformed, NewEvent, Recorded, Unreadable};
 pub use producer::{AppendError, Log, Receipt};
 pub use topic::{SHARDS, Stage, Topic, partition_of, shard_of_partition};
 

@@ -49,7 +49,7 @@ impl<F: Fold> Folder<F> {
                 }
             };
             for malformed in &batch.malformed {
-                tracing::error!(domain = self.domain, error = %malformed, "project.malformed");
+                tracing::error!(domain = self.domain, error = %malformed.cause, "project.malformed");
                 metrics::counter!("velvet_project_malformed_total", "domain" => self.domain).increment(1);
             }
             if !until_done(self.domain, &self.shared, || self.fold_batch(&batch)).await {

@@ -15,7 +15,7 @@ pub use keeper::Keeper;
 pub use relay::Inbound;
 pub(crate) use state::outcomes_key;
 pub use state::{position, position_call};
-pub use warmer::{MARKER_KIND, Marker, ROW_KIND, WarmRequest, WarmRow, rebuilt_rows};
+pub use warmer::{MARKER_KIND, Marker, ROW_KIND, SAMPLE_KIND, WarmRequest, WarmRow, rebuilt_rows};
 pub use watermark::{TooLate, Watermarks};
 
 use crate::{config::Config, fold::Fold, log::Log, store::Store};

@@ -14,21 +14,23 @@ const OUTCOMES_MAX: usize = 1_024;
 /// Nobody retries a request after a day.
 const OUTCOMES_LIFETIME_S: usize = 24 * 3600;
 
-/// KEYS: state, outcomes, their order. ARGV: position expected, position now, state, outcomes kept, their lifetime, then id and outcome in turn.
+/// KEYS: state, outcomes, their order. ARGV: position expected, position now, state, the state's lifetime
+/// (0: for ever), outcomes kept, their lifetime, then id and outcome in turn.
 static COMMIT: Script = Script::new(
     r"
 local at = tonumber(redis.call('HGET', KEYS[1], 'p') or '-1')
 if at ~= tonumber(ARGV[1]) and at ~= tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], 'p', ARGV[2], 's', ARGV[3])
-for i = 6, #ARGV, 2 do
+if tonumber(ARGV[4]) > 0 then redis.call('EXPIRE', KEYS[1], ARGV[4]) else redis.call('PERSIST', KEYS[1]) end
+for i = 7, #ARGV, 2 do
   if redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[i + 1]) == 1 then redis.call('RPUSH', KEYS[3], ARGV[i]) end
 end
-while redis.call('LLEN', KEYS[3]) > tonumber(ARGV[4]) do
+while redis.call('LLEN', KEYS[3]) > tonumber(ARGV[5]) do
   redis.call('HDEL', KEYS[2], redis.call('LPOP', KEYS[3]))
 end
-if #ARGV > 5 then
-  redis.call('EXPIRE', KEYS[2], ARGV[5])
-  redis.call('EXPIRE', KEYS[3], ARGV[5])
+if #ARGV > 6 then
+  redis.call('EXPIRE', KEYS[2], ARGV[6])
+  redis.call('EXPIRE', KEYS[3], ARGV[6])
 end
 return 1
 ",
@@ -69,6 +71,8 @@ pub struct Entity<S> {
     pub known: Vec<Uuid>,
     /// Outcomes to be remembered.
     pub outcomes: Vec<(Uuid, String)>,
+    /// Whether rows were merged into it. They come in any order, so its offset need not move.
+    pub restored: bool,
 }
 
 impl<S> Entity<S> {
@@ -128,17 +132,19 @@ fn parse<S: DeserializeOwned + Default>(
     };
     let at = at.unwrap_or(-1);
     let known = ids.iter().zip(known).filter_map(|(id, outcome)| outcome.map(|_| *id)).collect();
-    Ok(Entity { state, read_at: at, at, known, outcomes: Vec::new() })
+    Ok(Entity { state, read_at: at, at, known, outcomes: Vec::new(), restored: false })
 }
 
 /// Writes the entities that have moved on; fails if another projector was there first.
-pub async fn commit<S: Serialize>(
+pub async fn commit<S: Serialize + Default>(
     store: &Store,
     domain: &str,
     entities: &HashMap<String, Entity<S>>,
 ) -> Result<(), Error> {
-    let moved: Vec<(&String, &Entity<S>)> = entities.iter().filter(|(_, entity)| entity.at != entity.read_at).collect();
-    let calls: Vec<Call> = moved.iter().map(|(key, entity)| commit_call(domain, key, entity)).collect();
+    let changed = |entity: &Entity<S>| entity.restored || entity.at != entity.read_at;
+    let moved: Vec<(&String, &Entity<S>)> = entities.iter().filter(|(_, entity)| changed(entity)).collect();
+    let blank = serde_json::to_string(&S::default()).unwrap_or_default();
+    let calls: Vec<Call> = moved.iter().map(|(key, entity)| commit_call(domain, key, entity, &blank)).collect();
     let replies = store.run(&calls).await?;
     match moved.iter().zip(&replies).find(|(_, reply)| **reply != Reply::Int(1)) {
         Some(((key, _), _)) => Err(Error::Overtaken { entity: (*key).clone() }),
@@ -146,13 +152,17 @@ pub async fn commit<S: Serialize>(
     }
 }
 
-fn commit_call<S: Serialize>(domain: &str, key: &str, entity: &Entity<S>) -> Call {
+/// A state that came to nothing, as of a refused request, goes when its outcomes do.
+fn commit_call<S: Serialize>(domain: &str, key: &str, entity: &Entity<S>, blank: &str) -> Call {
+    let state = serde_json::to_string(&entity.state).unwrap_or_default();
+    let lifetime_s = if state == blank { OUTCOMES_LIFETIME_S } else { 0 };
     let outcomes = outcomes_key(domain, key);
     let order = format!("{outcomes}:o");
     let mut call = Call::script(&COMMIT, [state_key(domain, key), outcomes, order])
         .arg(entity.read_at)
         .arg(entity.at)
-        .arg(serde_json::to_string(&entity.state).unwrap_or_default())
+        .arg(state)
+        .arg(lifetime_s)
         .arg(OUTCOMES_MAX)
         .arg(OUTCOMES_LIFETIME_S);
     for (id, outcome) in &entity.outcomes {

@@ -4,14 +4,16 @@ use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, state, until_done};
 use crate::{
     fold::{Fold, Moment, Version},
     log::{Batch, Consumer, Recorded, Stage, Start, Topic},
-    store::{Call, Store},
+    store::{Call, Reply, Store},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// The type of a warm event that carries a row.
 pub const ROW_KIND: &str = "row";
+/// The type of a warm event that carries a row of a sample: what it changes had drifted.
+pub const SAMPLE_KIND: &str = "sample";
 /// The type of a warm event that ends the rows of a partition in a rebuild.
 pub const MARKER_KIND: &str = "end";
 /// What is known of a rebuild is needed while it lasts, and a little longer.
@@ -116,20 +118,28 @@ impl<F: Fold> Warmer<F> {
         let store = &self.shared.store;
         let rebuilding = store.epoch().await?.is_none();
         let mut ids: HashMap<&str, Vec<Uuid>> = HashMap::new();
-        for event in batch.events.iter().filter(|event| event.kind == ROW_KIND) {
+        for event in batch.events.iter().filter(|event| event.kind != MARKER_KIND) {
             ids.entry(event.key.as_str()).or_default().push(event.id);
         }
         let mut entities = state::read::<F::State>(store, self.domain, &ids, false).await?;
         let mut calls = Vec::new();
+        let mut samples = Vec::new();
         let mut markers = Vec::new();
         for event in &batch.events {
             if event.kind == MARKER_KIND {
                 markers.extend(self.marker_calls(event));
             } else if let Some(entity) = entities.get_mut(&event.key) {
+                let before = calls.len();
                 self.restore(event, entity, &mut calls);
+                if event.kind == SAMPLE_KIND {
+                    samples.push((event, before..calls.len()));
+                }
             }
         }
-        store.run(&calls).await?;
+        let replies = store.run(&calls).await?;
+        if !rebuilding {
+            self.note_drift(&samples, &calls, &replies);
+        }
         if rebuilding {
             state::commit(store, self.domain, &entities).await?;
             store.ask::<i64>(Call::command_on("INCRBY", PROGRESS_KEY).arg(batch.events.len())).await?;
@@ -146,11 +156,24 @@ impl<F: Fold> Warmer<F> {
                 let effects = self.fold.restore(&mut entity.state, warm.row, &moment);
                 // A row from before the entity's first fact still makes a state: it must be written.
                 entity.at = entity.at.max(event.version.offset()).max(0);
+                entity.restored = true;
                 calls.extend(effects.views);
             }
             Err(error) => {
                 tracing::error!(domain = self.domain, error = %crate::telemetry::chain(&error), "warm.malformed");
                 metrics::counter!("velvet_project_malformed_total", "domain" => self.domain).increment(1);
+            }
+        }
+    }
+
+    /// Counts the rows of samples, and those of them that put a view right.
+    fn note_drift(&self, samples: &[(&Recorded, Range<usize>)], calls: &[Call], replies: &[Reply]) {
+        metrics::counter!("velvet_project_sampled_rows_total", "domain" => self.domain).increment(samples.len() as u64);
+        for (event, range) in samples {
+            let mut answered = calls[range.clone()].iter().zip(&replies[range.clone()]);
+            if answered.any(|(call, reply)| call.mended(reply)) {
+                tracing::warn!(domain = self.domain, entity = event.key, "warm.drift_mended");
+                metrics::counter!("velvet_project_drifted_rows_total", "domain" => self.domain).increment(1);
             }
         }
     }

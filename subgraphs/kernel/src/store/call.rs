@@ -1,5 +1,6 @@
 //! One command or script on keys of one hash tag.
 
+use super::{Reply, scripts};
 use redis::ToRedisArgs;
 
 /// A Lua script; Redis keeps it under the hash of its text.
@@ -83,6 +84,13 @@ impl Call {
             Kind::Script(script) => script.text,
         };
         (name, &self.keys, &self.args)
+    }
+
+    /// Whether its reply says that it put right a view which should have been so already.
+    pub(crate) fn mended(&self, reply: &Reply) -> bool {
+        let puts = [&scripts::PUT_DOCUMENT, &scripts::PUT_FIELD, &scripts::PUT_ENTRY];
+        let is_put = matches!(self.kind, Kind::Script(script) if puts.iter().any(|put| std::ptr::eq(*put, script)));
+        is_put && *reply == Reply::Int(1)
     }
 
     /// The slot of its keys.

@@ -2,6 +2,9 @@
 //!
 //! A stored value is its version, a colon and its JSON; a removal keeps the version and nothing
 //! after the colon, so that an older change which arrives late does not bring it back.
+//!
+//! What they return: 0 when nothing changed, 1 when something did, 2 when the view was cold: it has a
+//! lifetime and was not there.
 
 use super::call::Script;
 
@@ -12,6 +15,7 @@ local old = redis.call('GET', KEYS[1])
 if old and tonumber(string.match(old, '^(%d+):')) >= tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2])
 if tonumber(ARGV[3]) > 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+if not old and tonumber(ARGV[3]) > 0 then return 2 end
 return 1
 ",
 );
@@ -24,6 +28,7 @@ local old = redis.call('HGET', KEYS[1], ARGV[1])
 if old and tonumber(string.match(old, '^(%d+):')) >= tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[3])
 if tonumber(ARGV[4]) > 0 then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
+if not old and tonumber(ARGV[4]) > 0 then return 2 end
 return 1
 ",
 );
