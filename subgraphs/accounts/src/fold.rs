@@ -132,7 +132,7 @@ impl Fold for Accounts {
             Row::Partner(row) => partners::restore_partner(&mut state.partner, row, at.version, &mut effects),
             Row::PartnerKey(row) => partners::restore_key(&mut state.partner, row, at.version, &mut effects),
             Row::PartnerOperation(row) => {
-                partners::restore_operation(&mut state.partner, *row, at.version, &mut effects);
+                partners::restore_operation(&mut state.partner, &row, at.version, &mut effects);
             }
             Row::PartnerAudit(row) => {
                 effects.view(view::partners::put_audit(&row, at.version));

@@ -69,7 +69,7 @@ pub async fn create_partner_key(serve: &Serve, key: NewPartnerKey<'_>) -> anyhow
     let wanted = KeyWanted { mode, scopes, require_signature: key.require_signature, expires_at: None };
     let asked = Asked { slug: &slug, by: &Actor::Operator, idempotency_key: None };
     match Partners::new(serve).create_key(asked, wanted).await.map_err(|fault| said(&fault))? {
-        Keyed::Made(made) => made.secret.context("the key was made before"),
+        Keyed::Made(key) => key.secret.context("the key was made before"),
         Keyed::NoPartner | Keyed::NoKey => bail!("there is no partner {slug}"),
         Keyed::TooMany => bail!("the partner {slug} has as many keys as it may"),
     }

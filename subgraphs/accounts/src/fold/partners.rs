@@ -297,8 +297,8 @@ pub(super) fn restore_key(partner: &mut Partner, row: KeyRow, version: Version, 
     }
 }
 
-pub(super) fn restore_operation(partner: &mut Partner, row: OperationRow, version: Version, effects: &mut Effects) {
-    for call in view::put_operation(&row, version) {
+pub(super) fn restore_operation(partner: &mut Partner, row: &OperationRow, version: Version, effects: &mut Effects) {
+    for call in view::put_operation(row, version) {
         effects.view(call);
     }
     partner.get_or_insert_default().restore_operation(row, version);

@@ -20,6 +20,7 @@ use velvet_kernel::{
     id::UserId,
     identity::{PartnerAccess, Role, Viewer},
     store::{Store, view::Slot},
+    telemetry,
     time::fresh_id,
 };
 
@@ -273,7 +274,10 @@ impl Partners {
         let Some(found) = found.filter(|found| found.key.hash == presented.hash()) else {
             return Ok(None);
         };
-        views::note_use(self.store(), &presented.prefix, self.now()).await?;
+        // It is there for people to look at; nobody is refused because it could not be noted.
+        if let Err(error) = views::note_use(self.store(), &presented.prefix, self.now()).await {
+            tracing::warn!(error = %telemetry::chain(&error), "partner.use_not_noted");
+        }
         Ok(Some(found))
     }
 

@@ -139,10 +139,10 @@ impl PartnerState {
         }
     }
 
-    pub(super) fn restore_operation(&mut self, row: OperationRow, version: Version) {
+    pub(super) fn restore_operation(&mut self, row: &OperationRow, version: Version) {
         self.release = self.release.max(row.about.release);
         if is_newer(self.operations.get(&row.about.id), version) {
-            self.operations.insert(row.about.id.clone(), Kept { row: KnownOperation::of(&row), version });
+            self.operations.insert(row.about.id.clone(), Kept { row: KnownOperation::of(row), version });
             self.forget_operations();
         }
     }
