@@ -24,6 +24,11 @@ mod m0011_read_marks;
 mod m0012_commands;
 mod m0013_outbox;
 mod m0014_log_positions;
+mod m0015_user_roles;
+mod m0016_partners;
+mod m0017_partner_keys;
+mod m0018_partner_operations;
+mod m0019_partner_audit;
 
 /// The migrations, oldest first.
 pub struct Migrator;
@@ -46,6 +51,11 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_commands::Migration),
             Box::new(m0013_outbox::Migration),
             Box::new(m0014_log_positions::Migration),
+            Box::new(m0015_user_roles::Migration),
+            Box::new(m0016_partners::Migration),
+            Box::new(m0017_partner_keys::Migration),
+            Box::new(m0018_partner_operations::Migration),
+            Box::new(m0019_partner_audit::Migration),
         ]
     }
 }

@@ -81,6 +81,7 @@ impl RegisterCommand {
             preferences: self.preferences,
             verification_status: self.verification_status,
             cell: self.cell,
+            roles: Vec::new(),
             last_active_at: self.last_active_at.unwrap_or(self.created_at),
             created_at: self.created_at,
             updated_at: self.created_at,

@@ -1,5 +1,12 @@
 //! What is appended to the intake, what callers are answered, and what is decided.
 
+mod partners;
+
+pub use partners::{
+    NewKey, NewOperation, PARTNER, PARTNER_AUDIT, PARTNER_KEY, PARTNER_OPERATIONS, PartnerChange, PartnerFact,
+    PartnerOutcome, PartnerUpdate, Replacement,
+};
+
 use crate::{
     DOMAIN_NAME,
     model::{Cell, PreferencesChange, VerificationStatus},
@@ -8,7 +15,7 @@ use crate::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use velvet_kernel::{id::UserId, log::NewEvent};
+use velvet_kernel::{id::UserId, identity::Role, log::NewEvent};
 
 /// An account was made; data: [`UserRow`].
 pub const USER_CREATED: &str = "user.created";
@@ -27,7 +34,7 @@ pub const SESSION_ROTATED: &str = "session.rotated";
 /// A session is over; data: [`crate::row::SessionRow`].
 pub const SESSION_ENDED: &str = "session.ended";
 
-/// A fact about one user, whose id is its key.
+/// A fact about one user, whose id is its key, or about one partner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Fact {
@@ -57,6 +64,13 @@ pub enum Fact {
         /// What was found out.
         status: VerificationStatus,
     },
+    /// An operator gives or takes staff rights. Answered by [`ProfileOutcome`].
+    RoleSet {
+        /// Which.
+        role: Role,
+        /// Whether the user has them from now on.
+        held: bool,
+    },
     /// The user has signed in. Answered by [`SessionOutcome`].
     SessionStarted {
         /// The new session.
@@ -85,6 +99,8 @@ pub enum Fact {
         /// What matching's API waits for.
         acknowledge: Uuid,
     },
+    /// Something happens to a partner. Answered by [`PartnerOutcome`].
+    Partner(Box<PartnerFact>),
 }
 
 /// What of a profile changes; the rest stays.
@@ -114,6 +130,8 @@ impl Fact {
             Self::SessionStarted { .. } => "accounts.fact.session_started",
             Self::SessionRotated { .. } => "accounts.fact.session_rotated",
             Self::SessionEnded { .. } => "accounts.fact.session_ended",
+            Self::RoleSet { .. } => "accounts.fact.role_set",
+            Self::Partner(_) => "accounts.fact.partner",
             Self::Hidden { .. } => "accounts.fact.hidden",
         }
     }

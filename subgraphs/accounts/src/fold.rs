@@ -1,8 +1,9 @@
 //! The rule of an account: what a fact about a user means.
 //!
 //! A user's profile and sessions are one entity, so that signing out and refreshing at the same
-//! instant meet in one order.
+//! instant meet in one order. A partner is another, with its keys and operations.
 
+mod partners;
 mod sessions;
 
 use crate::{
@@ -20,13 +21,14 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use velvet_kernel::fold::{Effects, Fold, Moment, Version};
 
+pub use partners::PartnerState;
 pub use sessions::REFRESH_TOKEN_LIFETIME;
 
 /// The rule.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Accounts;
 
-/// What is remembered of a user.
+/// What is remembered of a user, or of a partner.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The account, once it is registered.
@@ -34,6 +36,9 @@ pub struct State {
     /// The newest sessions; ended ones stay for a while, so that an old row does not revive them.
     #[serde(default)]
     pub sessions: BTreeMap<Uuid, Kept<SessionRow>>,
+    /// The partner, once it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partner: Option<Box<PartnerState>>,
 }
 
 /// A row and the version of what last changed it.
@@ -74,6 +79,18 @@ impl Fold for Accounts {
                     ProfileOutcome::Changed
                 })
             }),
+            Fact::RoleSet { role, held } => answer(&mut effects, |effects| {
+                edit(state, USER_UPDATED, at, effects, |user| {
+                    user.roles.retain(|known| *known != role);
+                    user.roles.extend(held.then_some(role));
+                    user.roles.sort_unstable();
+                    ProfileOutcome::Changed
+                })
+            }),
+            Fact::Partner(fact) => {
+                let outcome = partners::fold(&mut state.partner, *fact, at, &mut effects);
+                effects.answer(&outcome);
+            }
             Fact::Active => active(state, at, &mut effects),
             Fact::SessionStarted { family_id, token_hash } => {
                 let outcome = sessions::start(state, family_id, token_hash, at, &mut effects);
@@ -111,6 +128,14 @@ impl Fold for Accounts {
             Row::Session(row) => sessions::restore(state, row, at.version, &mut effects),
             Row::Block(row) => {
                 effects.block(DOMAIN_NAME, row.blocker_id, row.blocked_id);
+            }
+            Row::Partner(row) => partners::restore_partner(&mut state.partner, row, at.version, &mut effects),
+            Row::PartnerKey(row) => partners::restore_key(&mut state.partner, row, at.version, &mut effects),
+            Row::PartnerOperation(row) => {
+                partners::restore_operation(&mut state.partner, &row, at.version, &mut effects);
+            }
+            Row::PartnerAudit(row) => {
+                effects.view(view::partners::put_audit(&row, at.version));
             }
         }
         effects

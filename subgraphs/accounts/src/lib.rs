@@ -6,6 +6,7 @@
 //!   passwords leave the process that saw them.
 //! - Nobody under 18 has an account; of a birth date others learn the age alone.
 //! - The exact point where somebody is never leaves the resolver that reads it.
+//! - A partner's key is shown once; what is kept of it does not let anybody in.
 //! - Signing in needs Redis and Kafka, never the database.
 
 pub mod command;
@@ -23,6 +24,9 @@ mod graphql;
 mod hasher;
 mod inbound;
 mod keys;
+mod operate;
+mod partner_key;
+mod partner_routes;
 mod service;
 mod settings;
 mod token;
@@ -32,6 +36,7 @@ mod view;
 pub use activity::activity;
 pub use fold::{Accounts, State};
 pub use keys::routes;
+pub use operate::{NewPartnerKey, create_partner, create_partner_key, set_role};
 pub use settings::Settings;
 pub use verification::set_verification;
 
@@ -54,8 +59,9 @@ pub const DOMAIN: Domain = Domain { name: DOMAIN_NAME, sdl: graphql::sdl, serve,
 fn serve(serve: &Serve) -> anyhow::Result<Api> {
     let signer = Arc::new(Signer::load(&serve.config.identity)?);
     let service = service::Service::new(serve, Arc::clone(&signer))?;
-    let mut api = graphql::subgraph(Some(Arc::new(service))).serve(serve);
-    api.routes = api.routes.merge(routes(signer));
+    let service = Arc::new(service);
+    let mut api = graphql::subgraph(Some(Arc::clone(&service))).serve(serve);
+    api.routes = api.routes.merge(routes(signer)).merge(partner_routes::routes(service));
     Ok(api)
 }
 

@@ -4,12 +4,17 @@
 //! these per field, so that one answer names all problems of an input.
 
 mod email;
+mod partner;
 mod password;
 mod place;
 mod preferences;
 mod profile;
 
 pub use email::{EMAIL_SIZE_MAX_BYTES, Email};
+pub use partner::{
+    KeyMode, Limits, LimitsChange, OperationKind, PartnerId, SCOPES_MAX, Scope, Slug, client_name, operation_id,
+    operation_name, partner_name, scopes,
+};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, Password};
 pub use place::{CELL_SIZE_MILLIDEGREES, Cell, latitude, longitude};
 pub use preferences::{DISTANCE_KM_MAX, GENDERS, PREFERRED_AGE_MAX, PREFERRED_AGE_MIN, Preferences, PreferencesChange};

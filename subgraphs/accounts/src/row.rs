@@ -1,10 +1,14 @@
 //! Rows as the writer keeps them, and as every decided event carries them: complete, after the change.
 
+mod partners;
+
+pub use partners::{AuditRow, KeyRow, Operation, OperationRow, OperationsRow, PartnerRow};
+
 use crate::model::{Cell, Preferences, Side, VerificationStatus};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use velvet_kernel::{graph::Gender, id::UserId};
+use velvet_kernel::{graph::Gender, id::UserId, identity::Role};
 
 /// A user.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +37,9 @@ pub struct UserRow {
     pub verification_status: VerificationStatus,
     /// The cell that the user was last in.
     pub cell: Option<Cell>,
+    /// Staff rights, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
     /// When the user last did anything.
     pub last_active_at: DateTime<Utc>,
     /// When the account was made.
@@ -94,15 +101,27 @@ pub enum Row {
     Session(SessionRow),
     /// A block; restoring it once hides both from each other.
     Block(BlockRow),
+    /// A partner.
+    Partner(PartnerRow),
+    /// A partner's key.
+    PartnerKey(KeyRow),
+    /// A partner's operation.
+    PartnerOperation(Box<OperationRow>),
+    /// What an operator or a partner has done.
+    PartnerAudit(AuditRow),
 }
 
 impl Row {
-    /// The entity that the row is read back under: a user's id.
+    /// The entity that the row is read back under: a user's id, or a partner's entity.
     pub fn entity(&self) -> String {
         match self {
             Self::User(user) => user.user_id.to_string(),
             Self::Session(session) => session.user_id.to_string(),
             Self::Block(block) => block.blocker_id.to_string(),
+            Self::Partner(partner) => partner.slug.entity(),
+            Self::PartnerKey(key) => key.slug.entity(),
+            Self::PartnerOperation(operation) => operation.slug.entity(),
+            Self::PartnerAudit(audit) => audit.slug.entity(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What the mutations do, between what clients send and what they are answered.
 
+pub(crate) mod partners;
+
 use crate::{
     DOMAIN_NAME,
     attempts::Attempt,
@@ -12,6 +14,7 @@ use crate::{
     view::{self, AccountView, LoginView},
 };
 use chrono::{DateTime, NaiveDate, Utc};
+use partners::Partners;
 use std::sync::Arc;
 use velvet_kernel::{
     api::Serve,
@@ -19,7 +22,7 @@ use velvet_kernel::{
     fault::{Code, Fault},
     graph::Gender,
     id::UserId,
-    identity::Signer,
+    identity::{PARTNER_TOKEN_LIFETIME, Signer},
     store::view::Slot,
     time::fresh_id,
 };
@@ -29,6 +32,7 @@ use velvet_kernel::{
 pub(crate) struct Service {
     pub serve: Serve,
     pub settings: Settings,
+    pub partners: Partners,
     intake: Intake,
     signer: Arc<Signer>,
     hasher: Hasher,
@@ -73,7 +77,8 @@ pub(crate) enum SignedIn {
 impl Service {
     pub fn new(serve: &Serve, signer: Arc<Signer>) -> anyhow::Result<Self> {
         let (settings, intake) = (Settings::read(&serve.config)?, serve.intake(DOMAIN_NAME));
-        Ok(Self { serve: serve.clone(), settings, intake, signer, hasher: Hasher::new()? })
+        let partners = Partners::new(serve);
+        Ok(Self { serve: serve.clone(), settings, partners, intake, signer, hasher: Hasher::new()? })
     }
 
     /// Today, in UTC.
@@ -242,7 +247,7 @@ impl Service {
             tracing::error!(user.id = %token.user, "session.account_missing");
             return Err(Fault::internal());
         };
-        let signed = self.signer.sign(token.user, &[], self.serve.clock.now(), fresh_id());
+        let signed = self.signer.sign(token.user, &account.roles, self.serve.clock.now(), fresh_id());
         let (access_token, access_expires_at) = signed.map_err(|error| {
             tracing::error!(%error, "session.signing_failed");
             Fault::internal()
@@ -258,6 +263,21 @@ impl Service {
     /// Says which cell a user is in.
     pub async fn locate(&self, user: UserId, cell: Cell) -> Result<ProfileOutcome, Fault> {
         self.submit(user, &Fact::Located { cell }).await
+    }
+
+    /// A token for whom a partner's key lets in, and how long it lasts, in seconds; nothing when the key
+    /// is not good.
+    pub async fn exchange(&self, key: &str) -> Result<Option<(String, i64)>, Fault> {
+        let Some(found) = self.partners.let_in(key).await? else {
+            return Ok(None);
+        };
+        let now = self.serve.clock.now();
+        let signed = self.signer.sign_partner(found.partner.user_id, found.access(), now, fresh_id());
+        let (token, _) = signed.map_err(|error| {
+            tracing::error!(%error, "partner.signing_failed");
+            Fault::internal()
+        })?;
+        Ok(Some((token, PARTNER_TOKEN_LIFETIME.num_seconds())))
     }
 
     async fn submit<T: serde::de::DeserializeOwned>(&self, user: UserId, fact: &Fact) -> Result<T, Fault> {

@@ -1,5 +1,7 @@
 //! Views in Redis: the account by user, the login by address, the sessions that are on, and blocks.
 
+pub(crate) mod partners;
+
 use crate::{
     DOMAIN_NAME,
     fold::REFRESH_TOKEN_LIFETIME,
@@ -13,6 +15,7 @@ use velvet_kernel::{
     fold::Version,
     graph::Gender,
     id::UserId,
+    identity::Role,
     live::inbox::blocks_key,
     store::{Call, Error, Reply, Store, view, view::Slot},
 };
@@ -42,6 +45,9 @@ pub struct AccountView {
     pub verification_status: VerificationStatus,
     /// The cell that the user was last in; for nobody to see.
     pub cell: Option<Cell>,
+    /// Staff rights; in the user's own tokens alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
     /// When the user last did anything.
     pub last_active_at: DateTime<Utc>,
     /// When the account was made; for the owner alone.
@@ -89,6 +95,7 @@ pub(crate) fn put_account(row: &UserRow, version: Version) -> Call {
         preferences: row.preferences.clone(),
         verification_status: row.verification_status,
         cell: row.cell,
+        roles: row.roles.clone(),
         last_active_at: row.last_active_at,
         created_at: row.created_at,
     };

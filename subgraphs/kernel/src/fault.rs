@@ -66,6 +66,11 @@ impl Fault {
         Self::new(Code::Unauthenticated, "sign in first: this needs a valid access token")
     }
 
+    /// The viewer may not do this.
+    pub fn forbidden() -> Self {
+        Self::new(Code::Forbidden, "the viewer may not do this")
+    }
+
     /// The argument does not parse or is out of bounds.
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::InvalidArgument, message)
@@ -102,6 +107,16 @@ impl Fault {
     /// The fault's code.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// The sentence for the client's developer.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// When a retry is worth it, in seconds, if that is known.
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        self.retry_after_seconds
     }
 }
 

@@ -3,6 +3,7 @@
 //! It links no database: what it reads is in Redis, what it writes goes to Kafka.
 
 mod operate;
+mod operations;
 mod run;
 
 use anyhow::Context as _;
@@ -65,6 +66,55 @@ enum Command {
         #[arg(long)]
         status: String,
     },
+    /// Gives a user staff rights, or takes them; tokens that are out keep what they say until they end.
+    Grant {
+        /// The user's address.
+        #[arg(long)]
+        email: String,
+        /// `ADMIN` or `MODERATOR`.
+        #[arg(long)]
+        role: String,
+        /// Takes them.
+        #[arg(long)]
+        revoke: bool,
+    },
+    /// Makes partners and their keys.
+    #[command(subcommand)]
+    Partner(PartnerCommand),
+    /// Looks after a partner's operations, as the partner: with one of its keys and no configuration.
+    #[command(subcommand)]
+    Operations(operations::Command),
+}
+
+#[derive(Subcommand)]
+enum PartnerCommand {
+    /// Makes a partner with the usual limits.
+    Create {
+        /// Its short name, for good: 3 to 32 of a-z, 0-9 and -.
+        #[arg(long)]
+        slug: String,
+        /// What people call it.
+        #[arg(long)]
+        name: String,
+        /// The address of its service account.
+        #[arg(long)]
+        user: String,
+    },
+    /// Makes a key and prints it, this once.
+    Key {
+        /// The partner's short name.
+        #[arg(long)]
+        partner: String,
+        /// `test` or `live`.
+        #[arg(long)]
+        mode: String,
+        /// What it lets in to, such as `matching:query,messaging:mutation`, or `*`.
+        #[arg(long, value_delimiter = ',', required = true)]
+        scopes: Vec<String>,
+        /// Requests must be signed.
+        #[arg(long)]
+        require_signature: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -102,5 +152,15 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::Keys { out }) => operate::make_key(&out),
         Some(Command::Import { file }) => operate::import(config()?, &file).await,
         Some(Command::Verify { user, status }) => operate::verify(config()?, &user, &status).await,
+        Some(Command::Grant { email, role, revoke }) => operate::grant(config()?, &email, &role, !revoke).await,
+        Some(Command::Partner(PartnerCommand::Create { slug, name, user })) => {
+            operate::create_partner(config()?, &slug, &name, &user).await
+        }
+        Some(Command::Partner(PartnerCommand::Key { partner, mode, scopes, require_signature })) => {
+            let (partner, mode, scopes) = (partner.as_str(), mode.as_str(), scopes.as_slice());
+            let key = velvet_accounts::NewPartnerKey { partner, mode, scopes, require_signature };
+            operate::create_partner_key(config()?, key).await
+        }
+        Some(Command::Operations(command)) => operations::run(command).await,
     }
 }

@@ -59,3 +59,31 @@ pub async fn verify(config: Config, user: &str, status: &str) -> anyhow::Result<
     stop.cancel();
     Ok(())
 }
+
+/// Gives a user staff rights, or takes them.
+pub async fn grant(config: Config, email: &str, role: &str, held: bool) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let parts = connect(config, &stop).await?;
+    velvet_accounts::set_role(&parts.serve, email, role, held).await?;
+    stop.cancel();
+    Ok(())
+}
+
+/// Makes a partner.
+pub async fn create_partner(config: Config, slug: &str, name: &str, email: &str) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let parts = connect(config, &stop).await?;
+    velvet_accounts::create_partner(&parts.serve, slug, name, email).await?;
+    println!("made the partner {slug}");
+    stop.cancel();
+    Ok(())
+}
+
+/// Makes a key and prints it.
+pub async fn create_partner_key(config: Config, key: velvet_accounts::NewPartnerKey<'_>) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let parts = connect(config, &stop).await?;
+    println!("{}", velvet_accounts::create_partner_key(&parts.serve, key).await?);
+    stop.cancel();
+    Ok(())
+}

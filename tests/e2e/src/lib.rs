@@ -6,6 +6,7 @@
 
 pub mod database;
 pub mod live;
+pub mod partner;
 pub mod person;
 pub mod redis;
 

@@ -12,9 +12,23 @@ use velvet_kit::{
 const PUBLIC: [&str; 4] = ["register", "login", "refreshSession", "logout"];
 
 /// Every other root field, as somebody would call it. Whoever adds a root field adds it here, or to `PUBLIC`.
-const SIGNED_IN: [(&str, &str); 20] = [
+const SIGNED_IN: [(&str, &str); 28] = [
     ("me", "{ me { email } }"),
     ("user", "{ user(id: \"x\") { id } }"),
+    ("partners", "{ partners { nodes { slug } } }"),
+    ("partner", "{ partner(slug: \"acme\") { slug } }"),
+    (
+        "createPartner",
+        "mutation { createPartner(input: { slug: \"acme\", name: \"x\", userId: \"x\" }) { __typename } }",
+    ),
+    ("updatePartner", "mutation { updatePartner(input: { slug: \"acme\" }) { __typename } }"),
+    (
+        "createPartnerKey",
+        "mutation { createPartnerKey(input: { slug: \"acme\", mode: TEST, scopes: [\"*\"] }) { __typename } }",
+    ),
+    ("rotatePartnerKey", "mutation { rotatePartnerKey(input: { slug: \"acme\", prefix: \"x\" }) { __typename } }"),
+    ("revokePartnerKey", "mutation { revokePartnerKey(input: { slug: \"acme\", prefix: \"x\" }) { __typename } }"),
+    ("retireOperation", "mutation { retireOperation(input: { slug: \"acme\", id: \"x\" }) { __typename } }"),
     ("deck", "{ deck { distanceKm } }"),
     ("matches", "{ matches { nodes { id } } }"),
     ("swipeQuota", "{ swipeQuota { remaining } }"),

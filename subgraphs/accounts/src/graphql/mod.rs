@@ -4,9 +4,12 @@ mod account;
 mod input;
 mod loader;
 mod mutation;
+mod partners;
 mod query;
 mod session;
 mod user;
+
+pub(crate) use partners::Place;
 
 use crate::{DOMAIN_NAME, service::Service};
 use async_graphql::{EmptySubscription, Schema};

@@ -3,6 +3,11 @@
 use super::{
     account::Account,
     input::{LoginInput, LogoutInput, RefreshSessionInput, RegisterInput, SetLocationInput, UpdateProfileInput},
+    partners::{
+        self, CreatePartnerInput, CreatePartnerKeyInput, CreatePartnerKeyResult, CreatePartnerResult,
+        RetireOperationInput, RetireOperationResult, RevokePartnerKeyInput, RevokePartnerKeyResult,
+        RotatePartnerKeyInput, RotatePartnerKeyResult, UpdatePartnerInput, UpdatePartnerResult,
+    },
     service,
     session::{
         CredentialsRefused, EmailTaken, LoggedOut, LoginResult, LogoutResult, RefreshSessionResult, RegisterResult,
@@ -18,7 +23,7 @@ use velvet_kernel::{
     api::ClientAddress,
     fault::Fault,
     graph::{InputInvalid, Pending, Problems},
-    identity::viewer,
+    identity::{admin, viewer},
 };
 
 /// When asking again for an undecided registration is worth it, in seconds.
@@ -165,6 +170,60 @@ impl Mutation {
             ProfileOutcome::Changed => Ok(SetLocationResult::LocationSet(LocationSet { ok: true })),
             ProfileOutcome::AgesCrossed | ProfileOutcome::NoAccount => Err(Fault::unauthenticated()),
         }
+    }
+
+    /// Makes a partner. For who runs the platform, like all that follows: others get the error FORBIDDEN.
+    async fn create_partner(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The partner.")] input: CreatePartnerInput,
+    ) -> Result<CreatePartnerResult, Fault> {
+        partners::create(admin(ctx)?, service(ctx)?, input).await
+    }
+
+    /// Changes a partner, or shuts it out.
+    async fn update_partner(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What changes.")] input: UpdatePartnerInput,
+    ) -> Result<UpdatePartnerResult, Fault> {
+        partners::update(admin(ctx)?, service(ctx)?, input).await
+    }
+
+    /// Makes a key for a partner. The answer is the only place where it stands in full.
+    async fn create_partner_key(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The key.")] input: CreatePartnerKeyInput,
+    ) -> Result<CreatePartnerKeyResult, Fault> {
+        partners::create_key(admin(ctx)?, service(ctx)?, input).await
+    }
+
+    /// Replaces a key by another; both are good for a while.
+    async fn rotate_partner_key(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The key.")] input: RotatePartnerKeyInput,
+    ) -> Result<RotatePartnerKeyResult, Fault> {
+        partners::rotate_key(admin(ctx)?, service(ctx)?, input).await
+    }
+
+    /// Ends a key at once.
+    async fn revoke_partner_key(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The key.")] input: RevokePartnerKeyInput,
+    ) -> Result<RevokePartnerKeyResult, Fault> {
+        partners::revoke_key(admin(ctx)?, service(ctx)?, input).await
+    }
+
+    /// Ends an operation at once: nobody calls it by its id any more.
+    async fn retire_operation(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The operation.")] input: RetireOperationInput,
+    ) -> Result<RetireOperationResult, Fault> {
+        partners::retire(admin(ctx)?, service(ctx)?, input).await
     }
 }
 

@@ -1,12 +1,18 @@
 //! Reading accounts.
 
-use super::{account::Account, loader::UserLoader, service, user::User};
-use crate::view::Seen;
+use super::{
+    account::Account,
+    loader::UserLoader,
+    partners::{self, Partner, PartnerConnection},
+    service,
+    user::User,
+};
+use crate::{model::Slug, view::Seen};
 use async_graphql::{Context, ID, Object};
 use velvet_kernel::{
     fault::Fault,
     id::UserId,
-    identity::{Viewer, viewer},
+    identity::{Viewer, admin, viewer},
 };
 
 /// The root of queries.
@@ -32,6 +38,38 @@ impl Query {
             Seen::Visible(account) => Ok(Some(User::of(&account, service(ctx)?.today()))),
             Seen::Nobody | Seen::Hidden => Ok(None),
         }
+    }
+
+    /// Those who call the graph with keys of their own, newest first. For who runs the platform:
+    /// others get the error FORBIDDEN.
+    async fn partners(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100.", default = 20)] first: Option<i32>,
+        #[graphql(desc = "The cursor of the last partner seen.")] after: Option<String>,
+    ) -> Result<PartnerConnection, Fault> {
+        admin(ctx)?;
+        let service = service(ctx)?;
+        let (entries, first, has_previous_page) =
+            partners::partners(&service.partners, first, after.as_deref()).await?;
+        if entries.is_empty() {
+            service.serve.absent().await?;
+        }
+        Ok(PartnerConnection::new(entries, first, has_previous_page))
+    }
+
+    /// A partner by its short name; null when there is none. For who runs the platform: others get
+    /// the error FORBIDDEN.
+    async fn partner(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The partner's short name.")] slug: String,
+    ) -> Result<Option<Partner>, Fault> {
+        admin(ctx)?;
+        let Ok(slug) = Slug::parse(&slug) else {
+            return Ok(None);
+        };
+        Ok(service(ctx)?.partners.partner(&slug).await?.map(Partner::from))
     }
 
     /// A user as other subgraphs refer to them. One whom the viewer does not see stands there without

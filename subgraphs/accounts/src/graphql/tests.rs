@@ -174,7 +174,12 @@ async fn ask(caller: Caller, query: &str, variables: Value) -> Value {
 
 fn alice() -> Caller {
     let id = UserId::parse("00000000-0000-0000-0000-00000000a11c").unwrap();
-    Caller::Viewer(Viewer { id, roles: Vec::new(), expires_at: chrono::DateTime::<chrono::Utc>::MAX_UTC })
+    Caller::Viewer(Viewer {
+        id,
+        roles: Vec::new(),
+        partner: None,
+        expires_at: chrono::DateTime::<chrono::Utc>::MAX_UTC,
+    })
 }
 
 #[tokio::test]

@@ -164,7 +164,8 @@ impl Verifier {
             return Caller::Refused;
         };
         let expires_at = DateTime::from_timestamp(token.claims.exp, 0).unwrap_or(DateTime::<Utc>::MIN_UTC);
-        Caller::Viewer(Viewer { id: token.claims.sub, roles: token.claims.roles, expires_at })
+        let Claims { sub: id, roles, partner, .. } = token.claims;
+        Caller::Viewer(Viewer { id, roles, partner, expires_at })
     }
 
     async fn refresh(&self) {

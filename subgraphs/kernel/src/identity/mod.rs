@@ -4,7 +4,7 @@ mod jwks;
 mod token;
 
 pub use jwks::{Jwk, JwkSet, Verifier, generate_key};
-pub use token::{ACCESS_TOKEN_LIFETIME, Claims, Role, Signer};
+pub use token::{ACCESS_TOKEN_LIFETIME, Claims, PARTNER_TOKEN_LIFETIME, PartnerAccess, Role, Signer};
 
 use crate::{fault::Fault, id::UserId};
 use async_graphql::Context;
@@ -17,6 +17,8 @@ pub struct Viewer {
     pub id: UserId,
     /// What staff rights they have.
     pub roles: Vec<Role>,
+    /// Which partner acts as them, if one does.
+    pub partner: Option<PartnerAccess>,
     /// When the token ends.
     pub expires_at: DateTime<Utc>,
 }
@@ -38,6 +40,12 @@ pub fn viewer<'a>(ctx: &Context<'a>) -> Result<&'a Viewer, Fault> {
         Some(Caller::Viewer(viewer)) => Ok(viewer),
         Some(Caller::Anonymous | Caller::Refused) | None => Err(Fault::unauthenticated()),
     }
+}
+
+/// The viewer of a request, or the fault that there is none, or that they do not run the platform.
+pub fn admin<'a>(ctx: &Context<'a>) -> Result<&'a Viewer, Fault> {
+    let viewer = viewer(ctx)?;
+    if viewer.roles.contains(&Role::Admin) { Ok(viewer) } else { Err(Fault::forbidden()) }
 }
 
 /// The token of an `Authorization` header or of a socket's `authorization`.

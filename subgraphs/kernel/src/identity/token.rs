@@ -13,6 +13,9 @@ use uuid::Uuid;
 /// How long an access token lasts.
 pub const ACCESS_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
+/// How long a partner's token lasts: by then a partner who was disabled is out everywhere.
+pub const PARTNER_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(5);
+
 /// What an access token says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
@@ -31,10 +34,24 @@ pub struct Claims {
     /// Staff rights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
+    /// Which partner acts as the user, if one does.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub partner: Option<PartnerAccess>,
+}
+
+/// A partner who acts as its service account, and what it was let in for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartnerAccess {
+    /// The partner.
+    pub partner: Uuid,
+    /// The prefix of the key that was exchanged for the token.
+    pub key: String,
+    /// What the key is for: `<subgraph>:<kind of operation>`, or `*`.
+    pub scopes: Vec<String>,
 }
 
 /// Staff rights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Role {
     /// Handles reports.
@@ -55,6 +72,17 @@ pub struct Signer {
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Signer").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+impl Role {
+    /// The role as operators write it.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "MODERATOR" => Some(Self::Moderator),
+            "ADMIN" => Some(Self::Admin),
+            _ => None,
+        }
     }
 }
 
@@ -88,7 +116,30 @@ impl Signer {
         now: DateTime<Utc>,
         id: Uuid,
     ) -> Result<(String, DateTime<Utc>), jsonwebtoken::errors::Error> {
-        let ends = now + ACCESS_TOKEN_LIFETIME;
+        self.encode(user, roles.to_vec(), None, now + ACCESS_TOKEN_LIFETIME, now, id)
+    }
+
+    /// A token for a partner who acts as its service account, and when it ends. It has no staff
+    /// rights, whoever the service account is.
+    pub fn sign_partner(
+        &self,
+        user: UserId,
+        partner: PartnerAccess,
+        now: DateTime<Utc>,
+        id: Uuid,
+    ) -> Result<(String, DateTime<Utc>), jsonwebtoken::errors::Error> {
+        self.encode(user, Vec::new(), Some(partner), now + PARTNER_TOKEN_LIFETIME, now, id)
+    }
+
+    fn encode(
+        &self,
+        user: UserId,
+        roles: Vec<Role>,
+        partner: Option<PartnerAccess>,
+        ends: DateTime<Utc>,
+        now: DateTime<Utc>,
+        id: Uuid,
+    ) -> Result<(String, DateTime<Utc>), jsonwebtoken::errors::Error> {
         let claims = Claims {
             sub: user,
             iss: self.issuer.clone(),
@@ -96,7 +147,8 @@ impl Signer {
             exp: ends.timestamp(),
             iat: now.timestamp(),
             jti: id,
-            roles: roles.to_vec(),
+            roles,
+            partner,
         };
         let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
         Ok((jsonwebtoken::encode(&header, &claims, &self.key)?, ends))

@@ -1,5 +1,7 @@
 //! Rows of accounts, read back.
 
+mod partners;
+
 use super::rows::{sessions, users};
 use crate::{
     matching,
@@ -9,15 +11,22 @@ use crate::{
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use velvet_accounts::{
-    model::Cell,
+    model::{Cell, Slug},
     row::{BlockRow, Row, SessionRow, UserRow},
 };
 use velvet_kernel::{fold::Version, id::UserId};
 
 const DOMAIN: &str = velvet_accounts::DOMAIN.name;
 
-/// A user with the sessions.
-pub async fn user(reads: &Reads, entity: &str) -> Result<Vec<Warmed>, LoadError> {
+/// A user with the sessions, or a partner with all that it has.
+pub async fn entity(reads: &Reads, entity: &str) -> Result<Vec<Warmed>, LoadError> {
+    match Slug::of_entity(entity) {
+        Some(slug) => partners::partner(reads, &slug).await,
+        None => user(reads, entity).await,
+    }
+}
+
+async fn user(reads: &Reads, entity: &str) -> Result<Vec<Warmed>, LoadError> {
     let Some(UserId(id)) = UserId::parse(entity) else { return Ok(Vec::new()) };
     let tx = reads.open(DOMAIN, entity).await?;
     let user = users::Entity::find_by_id(id).one(&tx).await?;
@@ -33,14 +42,15 @@ pub async fn user(reads: &Reads, entity: &str) -> Result<Vec<Warmed>, LoadError>
     Ok(rows)
 }
 
-/// One shard's users and sessions; matching keeps something of the users as well.
+/// One shard's users, sessions and partners; matching keeps something of the users as well.
 pub async fn all(dump: &Dump<'_>) -> Result<(), Stopped> {
     dump.table::<users::Model>(|user| {
         let for_matching = matching::load::warmed_user(user.clone())?;
         Ok(vec![warmed_user(user)?, for_matching])
     })
     .await?;
-    dump.table::<sessions::Model>(|session| Ok(vec![warmed_session(session)])).await
+    dump.table::<sessions::Model>(|session| Ok(vec![warmed_session(session)])).await?;
+    partners::all(dump).await
 }
 
 /// A block, as accounts keeps it: once is enough for both. Its version is of matching's log, so
@@ -78,6 +88,7 @@ pub fn user_row(user: users::Model) -> Result<UserRow, Unfit> {
         preferences: serde_json::from_value(user.preferences).map_err(|_| Unfit::Value("preferences"))?,
         verification_status: value_of(user.verification_status, "verification_status")?,
         cell,
+        roles: serde_json::from_value(user.roles).map_err(|_| Unfit::Value("roles"))?,
         last_active_at: user.last_active_at,
         created_at: user.created_at,
         updated_at: user.updated_at,

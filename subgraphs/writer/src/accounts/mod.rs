@@ -1,4 +1,4 @@
-//! Accounts: users, their sessions, and whose each address is.
+//! Accounts: users, their sessions, whose each address is, and partners.
 
 pub mod load;
 pub mod rows;
@@ -29,7 +29,7 @@ impl Domain for Accounts {
     }
 
     async fn load(&self, reads: &Reads, entity: &str, _scope: &str) -> Result<Vec<Warmed>, LoadError> {
-        load::user(reads, entity).await
+        load::entity(reads, entity).await
     }
 
     async fn dump(&self, dump: &Dump<'_>) -> Result<(), Stopped> {

@@ -1,5 +1,7 @@
 //! Decided events of accounts to rows.
 
+pub mod partners;
+
 use crate::{
     domain::Changes,
     table::{Unfit, Upserts, stored, stored_version, text},
@@ -9,8 +11,8 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 use velvet_accounts::{
     event::{
-        SESSION_ENDED, SESSION_ROTATED, SESSION_STARTED, USER_ACTIVE, USER_CREATED, USER_LOCATED, USER_UPDATED,
-        USER_VERIFIED,
+        PARTNER, PARTNER_AUDIT, PARTNER_KEY, PARTNER_OPERATIONS, SESSION_ENDED, SESSION_ROTATED, SESSION_STARTED,
+        USER_ACTIVE, USER_CREATED, USER_LOCATED, USER_UPDATED, USER_VERIFIED,
     },
     row::{SessionRow, UserRow},
 };
@@ -47,6 +49,8 @@ pub mod users {
         pub latitude: Option<f64>,
         #[sea_orm(column_type = "Double", nullable)]
         pub longitude: Option<f64>,
+        #[sea_orm(column_type = "JsonBinary")]
+        pub roles: Json,
         pub last_active_at: DateTimeUtc,
         pub created_at: DateTimeUtc,
         pub updated_at: DateTimeUtc,
@@ -122,6 +126,7 @@ stored!(sessions: user_id: Uuid, family_id: Uuid);
 pub struct Rows {
     users: Upserts<users::Model>,
     sessions: Upserts<sessions::Model>,
+    partners: partners::Rows,
 }
 
 #[async_trait]
@@ -134,13 +139,15 @@ impl Changes for Rows {
             SESSION_STARTED | SESSION_ROTATED | SESSION_ENDED => {
                 self.sessions.add(session(event.parse()?, event.version));
             }
+            PARTNER | PARTNER_KEY | PARTNER_OPERATIONS | PARTNER_AUDIT => self.partners.add(event)?,
             other => return Err(Unfit::Unknown(other.to_owned())),
         }
         Ok(())
     }
 
     async fn write(&self, tx: &DatabaseTransaction) -> Result<u64, DbErr> {
-        Ok(self.users.write(tx).await? + self.sessions.write(tx).await?)
+        let people = self.users.write(tx).await? + self.sessions.write(tx).await?;
+        Ok(people + self.partners.write(tx).await?)
     }
 }
 
@@ -159,6 +166,7 @@ fn user(row: UserRow, version: Version) -> Result<users::Model, Unfit> {
         verification_status: text(&row.verification_status, "verification_status")?,
         latitude: row.cell.map(|cell| cell.latitude),
         longitude: row.cell.map(|cell| cell.longitude),
+        roles: serde_json::to_value(&row.roles).map_err(|_| Unfit::Value("roles"))?,
         last_active_at: row.last_active_at,
         created_at: row.created_at,
         updated_at: row.updated_at,
