@@ -27,7 +27,7 @@ async fn a_message_can_be_followed_from_the_router_to_the_row() -> Result<()> {
     let stack = Handle::from_env()?;
     // The only collector at its address.
     let _turn = stack.exclusive().await?;
-    let trace = Uuid::new_v4();
+    let trace = Uuid::from_u128(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c);
     let spans = collect(&stack, trace).await?;
     let (alice, bob) = (Person::sign_up(&stack, "alice").await?, Person::sign_up(&stack, "bob").await?);
     let match_id = meet(&alice, &bob).await?;

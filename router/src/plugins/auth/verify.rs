@@ -19,7 +19,7 @@ const BEARER: &str = "bearer ";
 
 /// A signature costs more to check than the rest of a small request, and a client sends the same token many times.
 /// Tokens of a key that was withdrawn are good for this much longer.
-const VERIFIED_LIFETIME: Duration = Duration::from_secs(60);
+const VERIFIED_LIFETIME: Duration = Duration::from_mins(1);
 /// Below a kilobyte each, most of it the token.
 const VERIFIED_MAX: u64 = 16_384;
 

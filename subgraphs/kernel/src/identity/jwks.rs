@@ -29,7 +29,7 @@ const TOKEN_LENGTH_MAX: usize = 4096;
 
 /// A signature costs more to check than the rest of a small request, and a client sends the same token
 /// many times. Tokens of a key that was withdrawn are good for this much longer.
-const VERIFIED_LIFETIME: Duration = Duration::from_secs(60);
+const VERIFIED_LIFETIME: Duration = Duration::from_mins(1);
 /// About 200 bytes each.
 const VERIFIED_MAX: u64 = 32_768;
 
