@@ -3,8 +3,8 @@
 //! A stored value is its version, a colon and its JSON; a removal keeps the version and nothing
 //! after the colon, so that an older change which arrives late does not bring it back.
 //!
-//! What they return: 0 when nothing changed, 1 when something did, 2 when the view was cold: it has a
-//! lifetime and was not there.
+//! What they return: 0 when nothing changed, 1 when what is shown did, 2 when the view was cold (it has
+//! a lifetime and was not there), 3 when only the version moved.
 
 use super::call::Script;
 
@@ -16,6 +16,7 @@ if old and tonumber(string.match(old, '^(%d+):')) >= tonumber(ARGV[1]) then retu
 redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2])
 if tonumber(ARGV[3]) > 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
 if not old and tonumber(ARGV[3]) > 0 then return 2 end
+if (old and string.match(old, '^%d+:(.*)$') or '') == ARGV[2] then return 3 end
 return 1
 ",
 );
@@ -29,6 +30,7 @@ if old and tonumber(string.match(old, '^(%d+):')) >= tonumber(ARGV[2]) then retu
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[3])
 if tonumber(ARGV[4]) > 0 then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
 if not old and tonumber(ARGV[4]) > 0 then return 2 end
+if (old and string.match(old, '^%d+:(.*)$') or '') == ARGV[3] then return 3 end
 return 1
 ",
 );
@@ -40,8 +42,11 @@ pub static PUT_ENTRY: Script = Script::new(
 local old = redis.call('HGET', KEYS[2], ARGV[1])
 if old and tonumber(string.match(old, '^(%d+):')) >= tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ':' .. ARGV[4])
+local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if ARGV[4] == '' then redis.call('ZREM', KEYS[1], ARGV[1])
 else redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1]) end
+local placed = ARGV[4] == '' or (score and tonumber(score) == tonumber(ARGV[3]))
+if placed and (old and string.match(old, '^%d+:(.*)$') or '') == ARGV[4] then return 3 end
 return 1
 ",
 );
