@@ -102,6 +102,7 @@ pub fn router_env(info: &StackInfo) -> Vec<(String, String)> {
         ("VELVET_ROUTER_HEALTH_LISTEN".to_owned(), without_scheme(&info.router_health_url)),
         ("VELVET_ROUTER_METRICS_LISTEN".to_owned(), without_scheme(&info.router_metrics_url)),
         ("VELVET_API_URL".to_owned(), info.api_url.clone()),
+        ("VELVET_REDIS_URLS".to_owned(), info.redis_urls.join(",")),
         ("APOLLO_TELEMETRY_DISABLED".to_owned(), "true".to_owned()),
     ];
     if playground.is_dir() {
