@@ -1,70 +1,13 @@
-//! What a key opens: by POST, by GET, by an operation's address and over the socket.
+//! What a key opens, and for how long.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use velvet_edge::sha256_hex;
-use velvet_edge::signature::{Signed, sign, signing_secret};
+use serde_json::json;
 
+use crate::calls::{HEADER, LONG_AGO, answer, at, code, get, http, known, post, socket};
 use crate::client::{Client, Received};
-use crate::process::{Router, Stack, eventually};
+use crate::process::eventually;
 use crate::registry::{Key, Registry};
-
-const HEADER: &str = "query Header { header }";
-const LONG_AGO: &str = "2020-01-01T00:00:00Z";
-
-/// An answer over HTTP: its status, and its body as JSON.
-type Answer = (u16, Value);
-
-async fn answer(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.json().await.unwrap_or_default())
-}
-
-fn http() -> reqwest::Client {
-    reqwest::Client::new()
-}
-
-fn post(router: &Router, key: Option<&str>, body: &Value) -> reqwest::RequestBuilder {
-    let request = http().post(router.graphql_url()).json(body);
-    key.iter().fold(request, |request, key| request.header("x-api-key", *key))
-}
-
-/// By GET at the GraphQL endpoint, with the members as parameters.
-fn get(router: &Router, key: Option<&str>, body: &Value) -> reqwest::RequestBuilder {
-    let mut url = url::Url::parse(&router.graphql_url()).unwrap();
-    for (name, value) in body.as_object().unwrap() {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        url.query_pairs_mut().append_pair(name, &value);
-    }
-    let request = http().get(url).header("apollo-require-preflight", "1");
-    key.iter().fold(request, |request, key| request.header("x-api-key", *key))
-}
-
-/// By an operation's own address.
-fn at(router: &Router, key: Option<&str>, id: &str) -> reqwest::RequestBuilder {
-    let request = http().get(format!("{}/op/{id}", router.graphql_url()));
-    key.iter().fold(request, |request, key| request.header("x-api-key", *key))
-}
-
-async fn socket(router: &Router, key: &str) -> Client {
-    Client::ready_with(router.port, json!({ "apiKey": key })).await
-}
-
-fn code(body: &Value) -> &str {
-    body["errors"][0]["extensions"]["code"].as_str().unwrap_or_default()
-}
-
-fn persisted(hash: &str) -> Value {
-    json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": hash } } })
-}
-
-/// Waits until the router has read what was put into the registry.
-async fn known(stack: &Stack, key: &Key, id: &str) {
-    let body = json!({ "documentId": id });
-    eventually("the registry is read", async || answer(post(&stack.router, Some(&key.text), &body)).await.0 == 200)
-        .await;
-}
 
 #[tokio::test]
 async fn a_key_that_is_not_good_gets_one_and_the_same_answer_everywhere() {
@@ -111,106 +54,6 @@ async fn a_key_that_is_not_good_gets_one_and_the_same_answer_everywhere() {
     }
     let two = post(&stack.router, Some(&acme.text), &body).header("x-api-key", &Key::of("other").text);
     assert_eq!(answer(two).await.0, 401);
-}
-
-#[tokio::test]
-async fn a_partner_calls_its_own_registered_operations_in_its_own_name() {
-    let registry = Registry::with_partners().await;
-    let hash = sha256_hex(HEADER.as_bytes());
-    registry.operation("acme", &hash, HEADER, None).await;
-    registry.operation("acme", "hello", "query Hello($name: String!) { hello(name: $name) }", None).await;
-    let stack = registry.stack("{}").await;
-    let key = Key::of("acme");
-    known(&stack, &key, &hash).await;
-    let key = Some(key.text.as_str());
-
-    let text_too = json!({ "documentId": hash, "query": HEADER });
-    for request in [
-        post(&stack.router, key, &json!({ "documentId": hash })),
-        post(&stack.router, key, &persisted(&hash)),
-        post(&stack.router, key, &text_too),
-        get(&stack.router, key, &json!({ "documentId": hash })),
-        get(&stack.router, key, &persisted(&hash)),
-        at(&stack.router, key, &hash),
-    ] {
-        let (status, body) = answer(request).await;
-        assert_eq!(status, 200, "{body}");
-        let token = body["data"]["header"].as_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned();
-        assert_eq!(token.split('.').count(), 3);
-    }
-    let hello = json!({ "data": { "hello": "hello ann" } });
-    let variables = json!({ "name": "ann" });
-    let call = json!({ "documentId": "hello", "variables": variables });
-    assert_eq!(answer(post(&stack.router, key, &call)).await, (200, hello.clone()));
-    assert_eq!(answer(get(&stack.router, key, &call)).await, (200, hello.clone()));
-    let by_address = at(&stack.router, key, "hello").query(&[("variables", variables.to_string())]);
-    assert_eq!(answer(by_address).await, (200, hello.clone()));
-
-    let mut acme = socket(&stack.router, key.unwrap()).await;
-    acme.subscribe_with("q", call).await;
-    assert_eq!(acme.event("q").await, hello);
-    assert_eq!(acme.message().await, json!({ "id": "q", "type": "complete" }));
-    acme.subscribe_with("h", persisted(&hash)).await;
-    assert!(acme.event("h").await["data"]["header"].as_str().unwrap().starts_with("Bearer "));
-    // All of that with one token.
-    assert_eq!(*stack.world().exchanged.lock().unwrap(), [key.unwrap()]);
-}
-
-#[tokio::test]
-async fn what_a_partner_may_not_call_is_refused_by_post_by_get_and_over_the_socket() {
-    let registry = Registry::with_partners().await;
-    let narrow = Key { scopes: vec!["accounts:query"], ..Key::of("narrow") };
-    registry.key("acme", &narrow).await;
-    registry.operation("acme", "header", HEADER, None).await;
-    registry.operation("acme", "retired", HEADER, Some(LONG_AGO)).await;
-    registry.operation("acme", "hello", "{ hello(name: \"a\") }", None).await;
-    registry.operation("acme", "both", "query { ...F header } fragment F on Query { hello(name: \"a\") }", None).await;
-    registry.operation("acme", "publish", "mutation { publish(text: \"a\", author: \"b\") }", None).await;
-    registry.operation("acme", "texts", "subscription { texts }", None).await;
-    registry.operation("other", "theirs", HEADER, None).await;
-    let stack = registry.stack("{}").await;
-    known(&stack, &narrow, "header").await;
-    let key = Some(narrow.text.as_str());
-    let mut narrow = socket(&stack.router, &narrow.text).await;
-    for (call, status, expected) in [
-        (json!({ "query": HEADER }), 400, "OPERATION_REQUIRED"),
-        (json!({ "query": "" }), 400, "OPERATION_REQUIRED"),
-        (json!({ "documentId": "unknown" }), 404, "OPERATION_NOT_FOUND"),
-        (json!({ "documentId": "theirs" }), 404, "OPERATION_NOT_FOUND"),
-        (json!({ "documentId": "retired" }), 404, "OPERATION_NOT_FOUND"),
-        (persisted(&sha256_hex(HEADER.as_bytes())), 404, "OPERATION_NOT_FOUND"),
-        (json!({ "documentId": "header", "query": HEADER }), 400, "BAD_REQUEST"),
-        (json!({ "documentId": "hello" }), 403, "FORBIDDEN"),
-        (json!({ "documentId": "both" }), 403, "FORBIDDEN"),
-        (json!({ "documentId": "texts" }), 403, "FORBIDDEN"),
-        (json!({ "documentId": "publish" }), 403, "FORBIDDEN"),
-    ] {
-        for request in [post(&stack.router, key, &call), get(&stack.router, key, &call)] {
-            let (got, body) = answer(request).await;
-            assert_eq!((got, code(&body)), (status, expected), "{call}");
-        }
-        if let Some(id) = call["documentId"].as_str().filter(|_| call.get("query").is_none()) {
-            let (got, body) = answer(at(&stack.router, key, id)).await;
-            assert_eq!((got, code(&body)), (status, expected), "{call}");
-        }
-        narrow.subscribe_with("s", call).await;
-        assert_eq!(narrow.error_code("s").await, expected);
-    }
-    // Who may do everything still may not change anything by GET.
-    let wide = Key::of("acme");
-    for request in [
-        get(&stack.router, Some(&wide.text), &json!({ "documentId": "publish" })),
-        at(&stack.router, Some(&wide.text), "publish"),
-    ] {
-        let (status, body) = answer(request).await;
-        assert_eq!((status, code(&body)), (405, "METHOD_NOT_ALLOWED"));
-    }
-    for body in ["[]", "{", "[{\"documentId\":\"header\"}]"] {
-        let request = http().post(stack.router.graphql_url()).header("content-type", "application/json");
-        let (status, refused) = answer(request.header("x-api-key", &wide.text).body(body)).await;
-        assert_eq!((status, code(&refused)), (400, "BAD_REQUEST"), "{body}");
-    }
-    assert_eq!(stack.world().posted(), 0);
 }
 
 #[tokio::test]
@@ -352,6 +195,20 @@ async fn the_registry_stays_when_redis_goes_and_a_wiped_redis_revives_no_key() {
 }
 
 #[tokio::test]
+async fn a_registry_in_a_cluster_is_followed_as_well() {
+    let registry = Registry::cluster().await;
+    let stack = registry.stack("{}").await;
+    let key = Key::of("acme");
+    registry.partner("acme", false).await;
+    registry.key("acme", &key).await;
+    registry.operation("acme", "header", HEADER, None).await;
+    known(&stack, &key, "header").await;
+    registry.key("acme", &Key { revoked_at: Some(LONG_AGO), ..key.clone() }).await;
+    let call = json!({ "documentId": "header" });
+    eventually("the key is revoked", async || answer(post(&stack.router, Some(&key.text), &call)).await.0 == 401).await;
+}
+
+#[tokio::test]
 async fn a_router_that_has_never_seen_the_registry_says_that_it_cannot_tell() {
     let mut registry = Registry::empty().await;
     registry.stop();
@@ -371,203 +228,4 @@ async fn a_router_that_has_never_seen_the_registry_says_that_it_cannot_tell() {
     registry.key("acme", &key).await;
     registry.operation("acme", "header", HEADER, None).await;
     known(&stack, &key, "header").await;
-}
-
-/// The headers of a signed request.
-struct Proof {
-    timestamp: u64,
-    nonce: &'static str,
-    signature: String,
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-impl Proof {
-    fn of(key: &Key, timestamp: u64, nonce: &'static str, request: Signed<'_>) -> Self {
-        Self { timestamp, nonce, signature: sign(&signing_secret(&key.hash()), timestamp, nonce, request) }
-    }
-
-    fn on(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        request
-            .header("x-velvet-timestamp", self.timestamp)
-            .header("x-velvet-nonce", self.nonce)
-            .header("x-velvet-signature", &self.signature)
-    }
-}
-
-#[tokio::test]
-async fn a_signature_is_good_once_and_for_its_request_alone() {
-    let registry = Registry::with_partners().await;
-    let strict = Key { require_signature: true, ..Key::of("strict") };
-    let lenient = Key::of("acme");
-    registry.key("acme", &strict).await;
-    registry.operation("acme", "header", HEADER, None).await;
-    let stack = registry.stack("{}").await;
-    known(&stack, &lenient, "header").await;
-    let call = json!({ "documentId": "header" });
-    let body = call.to_string();
-    let signed = Signed { method: "POST", path_and_query: "/graphql", body: body.as_bytes() };
-    let request = |key: &Key| post(&stack.router, Some(&key.text), &call);
-
-    assert_eq!(answer(request(&strict)).await.0, 401, "the key asks for a signature");
-    let good = Proof::of(&strict, now(), "nonce-0123456789-1", signed);
-    assert_eq!(answer(good.on(request(&strict))).await.0, 200);
-    assert_eq!(answer(good.on(request(&strict))).await.0, 401, "a second time");
-    for (proof, why) in [
-        (Proof::of(&strict, now() - 302, "nonce-0123456789-2", signed), "too old"),
-        (Proof::of(&strict, now() + 310, "nonce-0123456789-3", signed), "of the future"),
-        (Proof::of(&lenient, now(), "nonce-0123456789-4", signed), "of another key"),
-        (Proof::of(&strict, now(), "nonce-5", signed), "its nonce is too short"),
-        (Proof::of(&strict, now(), "nonce-0123456789-6", Signed { body: b"{}", ..signed }), "of another body"),
-        (Proof::of(&strict, now(), "nonce-0123456789-7", Signed { method: "GET", ..signed }), "of another method"),
-    ] {
-        assert_eq!(answer(proof.on(request(&strict))).await.0, 401, "{why}");
-    }
-    // Where none is asked for, one that is there must be good.
-    let tampered = Proof { nonce: "nonce-0123456789-9", ..Proof::of(&lenient, now(), "nonce-0123456789-8", signed) };
-    assert_eq!(answer(tampered.on(request(&lenient))).await.0, 401);
-    assert_eq!(answer(request(&lenient).header("x-velvet-nonce", "nonce-0123456789-a")).await.0, 401);
-
-    let address = "/graphql/op/header?variables=%7B%7D";
-    let signed = Signed { method: "GET", path_and_query: address, body: b"" };
-    let url = format!("http://127.0.0.1:{}{address}", stack.router.port);
-    let by_address = |proof: &Proof| proof.on(http().get(&url).header("x-api-key", &strict.text));
-    let proof = Proof::of(&strict, now(), "nonce-0123456789-b", signed);
-    assert_eq!(answer(by_address(&proof)).await.0, 200);
-    assert_eq!(answer(by_address(&proof)).await.0, 401);
-
-    let signed = Signed { method: "GET", path_and_query: "/ws", body: b"" };
-    let proof = Proof::of(&strict, now(), "nonce-0123456789-c", signed);
-    let signature = json!({ "timestamp": proof.timestamp, "nonce": proof.nonce, "signature": proof.signature });
-    let payload = json!({ "apiKey": strict.text, "signature": signature });
-    let mut acme = Client::ready_with(stack.router.port, payload.clone()).await;
-    acme.subscribe_with("h", call.clone()).await;
-    assert!(acme.event("h").await["data"]["header"].is_string());
-    assert_eq!(Client::init_with(stack.router.port, payload).await.close_code().await, 4403);
-    let unsigned = json!({ "apiKey": strict.text });
-    assert_eq!(Client::init_with(stack.router.port, unsigned).await.close_code().await, 4403);
-}
-
-#[tokio::test]
-async fn without_redis_nothing_that_is_signed_is_called_good() {
-    let mut registry = Registry::with_partners().await;
-    registry.operation("acme", "header", HEADER, None).await;
-    let stack = registry.stack("{}").await;
-    let key = Key::of("acme");
-    known(&stack, &key, "header").await;
-    registry.stop();
-    let call = json!({ "documentId": "header" });
-    let body = call.to_string();
-    let signed = Signed { method: "POST", path_and_query: "/graphql", body: body.as_bytes() };
-    let proof = Proof::of(&key, now(), "nonce-0123456789-1", signed);
-    let (status, refused) = answer(proof.on(post(&stack.router, Some(&key.text), &call))).await;
-    assert_eq!((status, code(&refused)), (503, "UNAVAILABLE"));
-}
-
-#[tokio::test]
-async fn an_answer_by_get_has_a_tag_and_is_not_sent_twice() {
-    let registry = Registry::with_partners().await;
-    registry.operation("acme", "hello", "query($n: String!) { hello(name: $n) }", None).await;
-    registry.operation("acme", "header", HEADER, None).await;
-    let stack = registry.stack("{}").await;
-    let key = Key::of("acme");
-    known(&stack, &key, "header").await;
-    let ask = async |name: &str, tag: Option<&str>| {
-        let variables = json!({ "n": name }).to_string();
-        let request = at(&stack.router, Some(&key.text), "hello").query(&[("variables", variables)]);
-        let request = tag.iter().fold(request, |request, tag| request.header("if-none-match", *tag));
-        let response = request.send().await.unwrap();
-        let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-        (response.status().as_u16(), header("etag"), header("cache-control"), response.text().await.unwrap())
-    };
-    let (status, tag, cache_control, body) = ask("ann", None).await;
-    assert_eq!((status, body.as_str()), (200, r#"{"data":{"hello":"hello ann"}}"#));
-    assert_eq!(cache_control.as_deref(), Some("private, max-age=0"));
-    let tag = tag.unwrap();
-    assert_eq!(tag, format!("\"{}\"", sha256_hex(body.as_bytes())));
-    let (status, again, _, body) = ask("ann", Some(&tag)).await;
-    assert_eq!((status, again.as_deref(), body.as_str()), (304, Some(tag.as_str()), ""));
-    assert_eq!(ask("bob", Some(&tag)).await.0, 200);
-    // An answer with errors is nobody's to keep.
-    let failed = at(&stack.router, Some(&key.text), "hello").send().await.unwrap();
-    assert_eq!(failed.headers().get("cache-control").unwrap(), "no-store");
-    assert!(failed.headers().get("etag").is_none());
-    let posted = post(&stack.router, Some(&key.text), &json!({ "documentId": "header" })).send().await.unwrap();
-    assert!(posted.headers().get("etag").is_none());
-}
-
-/// A folder of one manifest with `Header` in it.
-fn manifests() -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let id = sha256_hex(HEADER.as_bytes());
-    let operation = json!({ "id": id, "body": HEADER, "name": "Header", "type": "query" });
-    let manifest = json!({ "format": "apollo-persisted-query-manifest", "version": 1, "operations": [operation] });
-    std::fs::write(folder.path().join("web.json"), manifest.to_string()).unwrap();
-    (folder, id)
-}
-
-fn first_party(mode: &str, folder: &tempfile::TempDir) -> String {
-    let settings = json!({ "mode": mode, "manifests_dir": folder.path() });
-    json!({ "plugins": { "velvet.partners": { "first_party": settings } } }).to_string()
-}
-
-#[tokio::test]
-async fn where_operations_are_required_only_registered_ones_run() {
-    let (folder, id) = manifests();
-    let stack = crate::process::start(&first_party("required", &folder)).await;
-    let nobody = json!({ "data": { "header": null } });
-    for request in [
-        post(&stack.router, None, &json!({ "documentId": id })),
-        post(&stack.router, None, &persisted(&id)),
-        get(&stack.router, None, &persisted(&id)),
-        at(&stack.router, None, &id),
-    ] {
-        assert_eq!(answer(request).await, (200, nobody.clone()));
-    }
-    let mut anon = stack.anon().await;
-    anon.subscribe_with("h", json!({ "documentId": id })).await;
-    assert_eq!(anon.event("h").await, nobody);
-    anon.message().await;
-    let unknown = "0".repeat(64);
-    for (call, expected) in [
-        (json!({ "query": HEADER }), "OPERATION_REQUIRED"),
-        (json!({ "query": "{ __schema { description } }" }), "OPERATION_REQUIRED"),
-        (json!({ "query": "subscription { texts }" }), "OPERATION_REQUIRED"),
-        (json!({}), "OPERATION_REQUIRED"),
-        (persisted(&unknown), "OPERATION_NOT_FOUND"),
-        (json!({ "documentId": unknown }), "OPERATION_NOT_FOUND"),
-        (json!({ "documentId": id, "query": "{ header }" }), "BAD_REQUEST"),
-    ] {
-        for request in [post(&stack.router, None, &call), get(&stack.router, None, &call)] {
-            assert_eq!(code(&answer(request).await.1), expected, "{call}");
-        }
-        anon.subscribe_with("s", call).await;
-        assert_eq!(anon.error_code("s").await, expected);
-    }
-}
-
-#[tokio::test]
-async fn where_they_are_not_automatic_persisted_queries_work_beside_them() {
-    let (folder, id) = manifests();
-    let other = "{ hello(name: \"a\") }";
-    let hash = sha256_hex(other.as_bytes());
-    for mode in ["open", "logged"] {
-        let stack = crate::process::start(&first_party(mode, &folder)).await;
-        let hello = json!({ "data": { "hello": "hello a" } });
-        assert_eq!(answer(post(&stack.router, None, &json!({ "query": other }))).await, (200, hello.clone()));
-        assert_eq!(answer(post(&stack.router, None, &json!({ "documentId": id }))).await.0, 200);
-        let (_, missed) = answer(post(&stack.router, None, &persisted(&hash))).await;
-        assert_eq!(code(&missed), "PERSISTED_QUERY_NOT_FOUND");
-        let mut register = persisted(&hash);
-        register["query"] = other.into();
-        assert_eq!(answer(post(&stack.router, None, &register)).await, (200, hello.clone()));
-        eventually("the text is remembered", async || {
-            answer(get(&stack.router, None, &persisted(&hash))).await == (200, hello.clone())
-        })
-        .await;
-        let (status, body) = answer(post(&stack.router, None, &json!({ "documentId": hash }))).await;
-        assert_eq!((status, code(&body)), (404, "OPERATION_NOT_FOUND"));
-    }
 }

@@ -16,7 +16,9 @@ const LIFE_SECONDS_MAX: &str = "600";
 pub struct Registry {
     pub port: u16,
     process: Option<Child>,
-    _folder: TempDir,
+    /// The port that members of a cluster talk on.
+    cluster_port: Option<u16>,
+    folder: TempDir,
     /// Rises with each record.
     version: AtomicU64,
 }
@@ -24,8 +26,25 @@ pub struct Registry {
 impl Registry {
     /// A server with nothing in it.
     pub async fn empty() -> Self {
+        Self::start(None).await
+    }
+
+    /// A cluster of one server.
+    pub async fn cluster() -> Self {
+        let registry = Self::start(Some(free_port())).await;
+        registry.ask::<()>(redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383)).await;
+        eventually("the cluster is whole", async || {
+            let info: String = registry.ask(redis::cmd("CLUSTER").arg("INFO")).await;
+            info.contains("cluster_state:ok")
+        })
+        .await;
+        registry
+    }
+
+    async fn start(cluster_port: Option<u16>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut registry = Self { port: free_port(), process: None, _folder: folder, version: AtomicU64::new(0) };
+        let version = AtomicU64::new(0);
+        let mut registry = Self { port: free_port(), process: None, cluster_port, folder, version };
         registry.serve().await;
         registry
     }
@@ -47,20 +66,22 @@ impl Registry {
 
     pub fn configuration(&self, overrides: &str) -> String {
         let mut config: serde_yaml::Value = serde_yaml::from_str(overrides).unwrap();
-        config["plugins"]["velvet.partners"]["redis"]["urls"] = format!("redis://127.0.0.1:{}", self.port).into();
+        let url = format!("redis://127.0.0.1:{}", self.port);
+        let urls = if self.cluster_port.is_some() { format!("{url},{url}") } else { url };
+        config["plugins"]["velvet.partners"]["redis"]["urls"] = urls.into();
         serde_yaml::to_string(&config).unwrap()
     }
 
     /// Starts the server again on its port, with nothing in it.
     pub async fn serve(&mut self) {
         let port = self.port.to_string();
-        let settings = ["--port", &port, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
-        let process = Command::new("timeout")
-            .args([LIFE_SECONDS_MAX, "redis-server"])
-            .args(settings)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new("timeout");
+        command.args([LIFE_SECONDS_MAX, "redis-server", "--port", &port, "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(self.folder.path());
+        if let Some(cluster_port) = self.cluster_port {
+            command.args(["--cluster-enabled", "yes", "--cluster-port", &cluster_port.to_string()]);
+        }
+        let process = command.stdout(Stdio::null()).spawn().unwrap();
         self.process = Some(process);
         let url = format!("redis://127.0.0.1:{port}");
         eventually("Redis is ready", async || {
