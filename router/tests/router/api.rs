@@ -9,7 +9,7 @@ use async_graphql::futures_util::StreamExt as _;
 use async_graphql_axum::{GraphQLRequest, GraphQLResponse};
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -62,6 +62,8 @@ impl Api {
             .route("/matching/graphql", post(matching_http))
             .route("/matching/ws", get(matching_ws))
             .route("/.well-known/jwks.json", get(key_set))
+            .route("/accounts/partners/token", post(partner_token))
+            .route("/accounts/partners/operations", post(register_operations))
             .with_state(shared);
         let task = tokio::spawn(async move {
             let mut killed = killed;
@@ -82,12 +84,34 @@ impl Api {
     }
 }
 
-async fn key_set(State(shared): State<Shared>) -> Result<Json<Value>, axum::http::StatusCode> {
+async fn key_set(State(shared): State<Shared>) -> Result<Json<Value>, StatusCode> {
     if *shared.world.keys_served.borrow() {
         Ok(Json(shared.world.issuer.key_set()))
     } else {
-        Err(axum::http::StatusCode::SERVICE_UNAVAILABLE)
+        Err(StatusCode::SERVICE_UNAVAILABLE)
     }
+}
+
+/// The exchange of a key against a token, whose subject is the key's prefix.
+async fn partner_token(State(shared): State<Shared>, Json(body): Json<Value>) -> Result<Json<Value>, StatusCode> {
+    let key = body["key"].as_str().unwrap().to_owned();
+    let seconds = *shared.world.partner_token_seconds.lock().unwrap();
+    let token = seconds.map(|seconds| shared.world.issuer.token(key.split('_').nth(2).unwrap(), seconds));
+    shared.world.exchanged.lock().unwrap().push(key);
+    let token = token.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(Json(json!({ "token": token, "expiresIn": seconds })))
+}
+
+async fn register_operations(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> (StatusCode, Json<Value>) {
+    if let Some((status, refusal)) = shared.world.register_refusal.lock().unwrap().clone() {
+        return (StatusCode::from_u16(status).unwrap(), Json(refusal));
+    }
+    shared.world.registered.lock().unwrap().push((authorization(&headers), body));
+    (StatusCode::OK, Json(json!({ "release": 7 })))
 }
 
 fn authorization(headers: &HeaderMap) -> Option<String> {

@@ -37,12 +37,24 @@ impl Client {
 
     /// A socket after `connection_init`, whatever came of it.
     pub async fn init(port: u16, token: Option<&str>) -> Self {
-        let mut client = Self::open(port, Some("graphql-transport-ws")).await;
         let payload = match token {
             Some(token) => json!({ "authorization": format!("Bearer {token}") }),
             None => json!({}),
         };
+        Self::init_with(port, payload).await
+    }
+
+    /// A socket after `connection_init` with that payload, whatever came of it.
+    pub async fn init_with(port: u16, payload: Value) -> Self {
+        let mut client = Self::open(port, Some("graphql-transport-ws")).await;
         client.send(&json!({ "type": "connection_init", "payload": payload })).await;
+        client
+    }
+
+    /// An acknowledged socket.
+    pub async fn ready_with(port: u16, payload: Value) -> Self {
+        let mut client = Self::init_with(port, payload).await;
+        assert_eq!(client.message().await, json!({ "type": "connection_ack" }));
         client
     }
 

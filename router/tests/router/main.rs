@@ -2,14 +2,20 @@
 
 mod api;
 mod auth;
+mod calls;
 mod client;
 mod compose;
 mod federation;
 mod http;
 mod idle;
 mod live;
+mod operations;
+mod partners;
 mod process;
 mod protocol;
+mod publish;
+mod registry;
 mod resume;
+mod signatures;
 mod subgraphs;
 mod tokens;

@@ -34,7 +34,7 @@ pub struct Router {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -94,6 +94,8 @@ impl Router {
             .env("VELVET_ROUTER_HEALTH_LISTEN", listen(health_port))
             .env("VELVET_ROUTER_METRICS_LISTEN", listen(metrics_port))
             .env("VELVET_API_URL", api.url())
+            // Nobody is there; what needs a registry names its own.
+            .env("VELVET_REDIS_URLS", "redis://127.0.0.1:1")
             .env("VELVET_PLAYGROUND_DIR", folder.path())
             .stdout(if std::env::var_os("VELVET_TEST_LOGS").is_some() { Stdio::inherit() } else { Stdio::null() })
             .stderr(Stdio::inherit())

@@ -27,6 +27,14 @@ pub struct World {
     pub entity_requests: Mutex<Vec<Option<String>>>,
     /// Whether the key set can be had.
     pub keys_served: watch::Sender<bool>,
+    /// The keys that were exchanged against tokens.
+    pub exchanged: Mutex<Vec<String>>,
+    /// How long a partner's token is good for; nothing when it cannot be had.
+    pub partner_token_seconds: Mutex<Option<i64>>,
+    /// What was registered, with the header it came with.
+    pub registered: Mutex<Vec<(Option<String>, Value)>>,
+    /// What is said to the next registrations, in place of taking them.
+    pub register_refusal: Mutex<Option<(u16, Value)>>,
 }
 
 #[derive(Clone)]
@@ -44,6 +52,10 @@ impl World {
             positioned: AtomicUsize::new(0),
             entity_requests: Mutex::default(),
             keys_served: watch::Sender::new(true),
+            exchanged: Mutex::default(),
+            partner_token_seconds: Mutex::new(Some(900)),
+            registered: Mutex::default(),
+            register_refusal: Mutex::default(),
         })
     }
 

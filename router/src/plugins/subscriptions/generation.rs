@@ -30,6 +30,7 @@ use super::plan::Planner;
 use super::registry::REGISTRY;
 use super::upstream::Pool;
 use crate::plugins::auth::{self, Verifier};
+use crate::plugins::partners::{self, Gate};
 
 const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const RETRY_PAUSE_LONGEST: Duration = Duration::from_secs(1);
@@ -42,6 +43,11 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// The one whose pipeline was put together last.
 static LIVE: Mutex<Option<Arc<Generation>>> = Mutex::new(None);
+
+/// The generation that new sockets belong to.
+pub(super) fn live() -> Option<Arc<Generation>> {
+    LIVE.lock().clone()
+}
 
 pub(super) struct Generation {
     pub(super) number: u64,
@@ -66,6 +72,7 @@ struct Captured {
     pipeline: Option<router::BoxCloneService>,
     subgraphs: HashMap<String, subgraph::BoxCloneService>,
     verifier: Option<Arc<Verifier>>,
+    gate: Option<Arc<Gate>>,
     instruments: Option<Instruments>,
 }
 
@@ -95,6 +102,7 @@ impl Generation {
         let mut captured = self.captured.lock();
         captured.pipeline = Some(pipeline);
         captured.verifier = auth::live();
+        captured.gate = partners::live();
         captured.instruments = Some(metrics::observe());
         drop(captured);
         let previous = LIVE.lock().replace(Arc::clone(self));
@@ -110,6 +118,11 @@ impl Generation {
 
     pub(super) fn verifier(&self) -> Option<Arc<Verifier>> {
         self.captured.lock().verifier.clone()
+    }
+
+    /// Who may call what by id; nothing without the partners plugin.
+    pub(super) fn gate(&self) -> Option<Arc<Gate>> {
+        self.captured.lock().gate.clone()
     }
 
     pub(super) fn pool(&self, subgraph: &str) -> Option<&Pool> {

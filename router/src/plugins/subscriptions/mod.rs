@@ -32,7 +32,24 @@ use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 
 use config::SubscriptionsConfig;
 use generation::Generation;
-pub(crate) use registry::drained;
+pub(crate) use registry::{drained, recheck_callers};
+
+/// The live pipeline as a whole, for a plugin that makes requests of its own.
+pub(crate) fn pipeline() -> Option<router::BoxCloneService> {
+    generation::live()?.pipeline()
+}
+
+/// Plans a subscription that has not been asked for yet; false when the text is none.
+pub(crate) async fn plan_ahead(text: &str) -> bool {
+    let Some(generation) = generation::live() else {
+        return false;
+    };
+    let planned = match generation.planner.known(text, None) {
+        Some(planned) => Ok(planned),
+        None => generation.planner.plan(text.to_owned(), None).await,
+    };
+    matches!(planned, Ok(plan::Planned::Subscription(_)))
+}
 
 struct Subscriptions {
     generation: Arc<Generation>,

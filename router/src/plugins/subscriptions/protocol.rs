@@ -63,6 +63,20 @@ pub(super) struct Credentials {
     /// `Bearer <access token>`.
     #[serde(default, alias = "Authorization")]
     pub(super) authorization: Option<String>,
+    /// A partner's key; in `connection_init` alone.
+    #[serde(default, rename = "apiKey")]
+    pub(super) api_key: Option<String>,
+    /// The proof that the caller holds the key.
+    #[serde(default)]
+    pub(super) signature: Option<Signed>,
+}
+
+/// The parts of a signature; what is signed is the `GET` of the socket's path, without a body.
+#[derive(Deserialize)]
+pub(super) struct Signed {
+    pub(super) timestamp: u64,
+    pub(super) nonce: String,
+    pub(super) signature: String,
 }
 
 /// The payload of `subscribe`.
@@ -72,6 +86,9 @@ pub(super) struct Credentials {
 pub(super) struct Operation {
     #[serde(default)]
     pub(super) query: Option<String>,
+    /// A registered operation, in place of a text.
+    #[serde(default)]
+    pub(super) document_id: Option<String>,
     #[serde(default)]
     pub(super) operation_name: Option<String>,
     #[serde(default)]

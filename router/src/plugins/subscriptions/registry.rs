@@ -130,6 +130,14 @@ impl Drop for Seat {
     }
 }
 
+/// Closes the sockets of callers whose keys are in force no more.
+pub(crate) fn recheck_callers() {
+    let sockets: Vec<_> = REGISTRY.sockets.lock().values().cloned().collect();
+    for socket in sockets {
+        socket.recheck();
+    }
+}
+
 /// Returns when the process was asked to end (SIGINT, SIGTERM) and its sockets are closed.
 pub(crate) async fn drained() {
     let interrupted = tokio::signal::ctrl_c();

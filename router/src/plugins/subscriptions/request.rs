@@ -13,6 +13,7 @@ use tower::{BoxError, ServiceExt as _};
 use super::config::millis;
 use super::protocol::{Operation, complete, error, failure, next};
 use super::socket::Socket;
+use crate::plugins::partners;
 
 /// The pipeline looks at the body, not at the address; this one stands in its logs.
 const URI: &str = "http://socket.invalid/graphql";
@@ -63,7 +64,10 @@ async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError>
     if let Some(parent) = operation.extensions.as_ref().and_then(|extensions| extensions.get(TRACE_PARENT)?.as_str()) {
         request.headers_mut().insert(TRACE_PARENT, HeaderValue::from_str(parent)?);
     }
-    let response = pipeline.oneshot((request, Context::new()).into()).await?;
+    let context = Context::new();
+    // What stands in the request has been resolved, with the caller's key in mind.
+    partners::settle(&context, socket.caller());
+    let response = pipeline.oneshot((request, context).into()).await?;
     let body = response.response.into_body().collect().await;
     Ok(body.map_err(|problem| problem.to_string())?.to_bytes())
 }

@@ -2,10 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures::SinkExt as _;
 use tokio::time::{Instant, sleep_until, timeout};
+use velvet_edge::signature::Signed;
 
 use super::config::{ClientConfig, millis};
 use super::generation::Generation;
@@ -15,6 +17,10 @@ use super::protocol::{self, ClientMessage, Close, Credentials, SUBPROTOCOL};
 use super::registry::{Admission, REGISTRY, Seat};
 use super::socket::Socket;
 use crate::plugins::auth;
+use crate::plugins::partners::{Caller, Proof, Refusal};
+
+/// A partner's own token is replaced this long before it ends: the new one is there by then.
+const OWN_TOKEN_MARGIN: Duration = Duration::from_secs(30);
 
 /// How a socket ends: with a close frame of ours, or because the client has gone.
 type Ended = Option<Close>;
@@ -48,8 +54,10 @@ struct Session<'s> {
     socket: &'s Arc<Socket>,
     phase: Phase,
     heartbeat: Heartbeat,
-    /// When the viewer's token ends.
+    /// When the viewer's token or the caller's key ends, or has to be replaced.
     expires_at: Option<Instant>,
+    /// Whether the token is the partner's own, which the router gets and replaces.
+    owns_token: bool,
 }
 
 enum Phase {
@@ -77,6 +85,7 @@ impl<'s> Session<'s> {
             phase: Phase::Opened(now + millis(config.init_timeout_ms)),
             heartbeat: Heartbeat::Heard(now + millis(config.ping_interval_ms)),
             expires_at: None,
+            owns_token: false,
         }
     }
 
@@ -116,8 +125,11 @@ impl<'s> Session<'s> {
             return ControlFlow::Break(Some(Close::INIT_TIMEOUT));
         }
         if self.expires_at.is_some_and(|at| at <= now) {
-            self.expires_at = None;
-            self.socket.expire();
+            // Boxed: rare, see `handle`.
+            self.expires_at = Box::pin(self.replace_own_token()).await;
+            if self.expires_at.is_none() {
+                self.socket.expire();
+            }
             return ControlFlow::Continue(());
         }
         match self.heartbeat {
@@ -217,17 +229,31 @@ impl<'s> Session<'s> {
     }
 
     async fn init(&mut self, credentials: Credentials) -> Result<(), Close> {
-        let seat = match credentials.authorization {
+        let caller = match &credentials.api_key {
+            Some(key) => Some(self.admit(key, credentials.signature.as_ref()).await?),
+            None => None,
+        };
+        let authorization = match (credentials.authorization, &caller) {
+            (None, Some(caller)) => {
+                self.owns_token = true;
+                Some(self.own_authorization(caller).await?.to_string())
+            }
+            (authorization, _) => authorization,
+        };
+        let seat = match authorization {
             None => None,
             Some(authorization) => {
                 let viewer = self.check(&authorization).await?;
                 let seats_max = self.config().sockets_per_viewer_max;
                 let seat = REGISTRY.seat(&viewer.subject, seats_max).ok_or(Close::TRY_LATER)?;
-                self.expires_at = Some(Instant::now() + viewer.lifetime());
+                self.expires_at = Some(Instant::now() + self.lifetime(&viewer, caller.as_deref()));
                 self.socket.admit(viewer);
                 Some(seat)
             }
         };
+        if let Some(caller) = caller {
+            self.socket.admit_caller(caller);
+        }
         self.phase = Phase::Ready { _seat: seat };
         self.socket.outbound.push(protocol::connection_ack());
         Ok(())
@@ -236,12 +262,50 @@ impl<'s> Session<'s> {
     /// An anonymous socket stays one: who asks is settled by `connection_init`.
     async fn renew(&mut self, authorization: &str) -> Result<(), Close> {
         let viewer = self.check(authorization).await?;
-        let expires_at = Instant::now() + viewer.lifetime();
+        let expires_at = Instant::now() + self.lifetime(&viewer, self.socket.caller().map(Arc::as_ref));
         if !self.socket.renew(viewer) {
             return Err(Close::FORBIDDEN);
         }
         self.expires_at = Some(expires_at);
         Ok(())
+    }
+
+    /// How long the socket may go on with that token and that key.
+    fn lifetime(&self, viewer: &auth::Viewer, caller: Option<&Caller>) -> Duration {
+        let mut lifetime = viewer.lifetime();
+        if self.owns_token {
+            lifetime = lifetime.saturating_sub(OWN_TOKEN_MARGIN).max(lifetime / 2);
+        }
+        caller.and_then(Caller::lifetime).map_or(lifetime, |of_key| lifetime.min(of_key))
+    }
+
+    /// Goes on with a new token of the partner's own: until when. Nothing when the socket is over.
+    async fn replace_own_token(&mut self) -> Option<Instant> {
+        let caller = self.socket.caller().filter(|_| self.owns_token).cloned()?;
+        self.socket.generation.gate()?.recheck(&caller).ok()?;
+        let authorization = self.own_authorization(&caller).await.ok()?;
+        self.renew(&authorization).await.ok()?;
+        self.expires_at
+    }
+
+    /// The partner whose key it is.
+    async fn admit(&self, key: &str, signature: Option<&protocol::Signed>) -> Result<Arc<Caller>, Close> {
+        // Without the partners plugin no key can be good.
+        let gate = self.socket.generation.gate().ok_or(Close::FORBIDDEN)?;
+        let proof = match signature {
+            None => Proof::Absent,
+            Some(given) => {
+                Proof::from_parts(Some(&given.timestamp.to_string()), Some(&given.nonce), Some(&given.signature))
+            }
+        };
+        let path = &self.socket.generation.config.path;
+        let signed = Signed { method: "GET", path_and_query: path, body: b"" };
+        gate.admit(key, &proof, signed).await.map(Arc::new).map_err(close)
+    }
+
+    async fn own_authorization(&self, caller: &Caller) -> Result<Arc<str>, Close> {
+        let gate = self.socket.generation.gate().ok_or(Close::FORBIDDEN)?;
+        gate.authorization(caller).await.map_err(close)
     }
 
     async fn check(&self, authorization: &str) -> Result<auth::Viewer, Close> {
@@ -251,6 +315,13 @@ impl<'s> Session<'s> {
             auth::Error::Invalid => Close::FORBIDDEN,
             auth::Error::Unavailable => Close::TRY_LATER,
         })
+    }
+}
+
+fn close(refusal: Refusal) -> Close {
+    match refusal {
+        Refusal::Unavailable => Close::TRY_LATER,
+        _ => Close::FORBIDDEN,
     }
 }
 

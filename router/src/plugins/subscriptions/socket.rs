@@ -1,8 +1,8 @@
 //! What a client's socket shares with all that sends to it: its queue, its operations, its viewer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use serde_json_bytes::Value;
@@ -18,6 +18,7 @@ use super::protocol::{Close, Object, Operation, error, failure};
 use super::request;
 use super::subscription::{Start, Subscription};
 use crate::plugins::auth::Viewer;
+use crate::plugins::partners::{Caller, Meant, Refusal, Resolved, without_hash};
 
 pub(super) struct Socket {
     pub(super) generation: Arc<Generation>,
@@ -25,6 +26,8 @@ pub(super) struct Socket {
     operations: Mutex<HashMap<Box<str>, Running>>,
     serials: AtomicU64,
     viewer: Mutex<Option<Viewer>>,
+    /// The partner whose socket it is.
+    caller: OnceLock<Arc<Caller>>,
 }
 
 /// An operation, under the client's id.
@@ -48,12 +51,37 @@ impl Socket {
             operations: Mutex::new(HashMap::new()),
             serials: AtomicU64::new(0),
             viewer: Mutex::new(None),
+            caller: OnceLock::new(),
         })
     }
 
     /// The viewer's token as it is to be forwarded.
     pub(super) fn authorization(&self) -> Option<Arc<str>> {
         self.viewer.lock().as_ref().map(|viewer| Arc::clone(&viewer.authorization))
+    }
+
+    /// The partner whose socket it is.
+    pub(super) fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.get()
+    }
+
+    pub(super) fn admit_caller(&self, caller: Arc<Caller>) {
+        self.caller.get_or_init(|| caller);
+        // The key may have been revoked before the socket was known to be its caller's.
+        self.recheck();
+    }
+
+    /// Ends the socket when its caller's key is in force no more.
+    pub(super) fn recheck(&self) {
+        if let (Some(caller), Some(gate)) = (self.caller.get(), self.generation.gate())
+            && let Err(refusal) = gate.recheck(caller)
+        {
+            let errors = refused_by(refusal);
+            for id in self.stop_operations() {
+                self.outbound.push(error(&id, &errors));
+            }
+            self.outbound.close_after_queue(Close::FORBIDDEN);
+        }
     }
 
     pub(super) fn admit(&self, viewer: Viewer) {
@@ -89,6 +117,14 @@ impl Socket {
             self.outbound.push(error(&id, &errors));
             return Ok(());
         }
+        let operation = match self.settle(operation) {
+            Ok(operation) => operation,
+            Err(refusal) => {
+                drop(operations);
+                self.outbound.push(error(&id, &refused_by(refusal)));
+                return Ok(());
+            }
+        };
         operations.insert(id.as_str().into(), Running { serial, kind: Kind::Task(None) });
         drop(operations);
         OPERATIONS.add(1);
@@ -110,6 +146,26 @@ impl Socket {
             *handle = Some(task.abort_handle());
         }
         Ok(())
+    }
+
+    /// The operation with its text in it, when it is called by an id and the caller may call it.
+    fn settle(&self, mut operation: Operation) -> Result<Operation, Refusal> {
+        let Some(gate) = self.generation.gate() else {
+            return Ok(operation);
+        };
+        let caller = self.caller.get();
+        if let Some(caller) = caller {
+            gate.recheck(caller)?;
+        }
+        let extensions = operation.extensions.as_ref();
+        let meant = Meant::of(operation.query.as_deref(), operation.document_id.as_deref(), extensions)?;
+        if let Resolved::Registered { text, .. } = gate.resolve(caller.map(Arc::as_ref), meant)? {
+            operation.query = Some(text.to_string());
+            if let Some(extensions) = &mut operation.extensions {
+                without_hash(extensions);
+            }
+        }
+        Ok(operation)
     }
 
     /// The client wants no more of it.
@@ -201,6 +257,10 @@ impl Socket {
             self.outbound.push(error(id, &errors));
         }
     }
+}
+
+fn refused_by(refusal: Refusal) -> String {
+    serde_json::json!([refusal.to_graphql()]).to_string()
 }
 
 /// How the client wants its stream to start.
