@@ -1,6 +1,6 @@
 //! Rows of partners, read back.
 
-use super::super::rows::partners::{partner_audit, partner_keys, partner_operations, partners};
+use super::super::rows::partner::{partner_audit, partner_keys, partner_operations, partners};
 use crate::{
     retry::Stopped,
     table::{Unfit, value_of, version_of},
