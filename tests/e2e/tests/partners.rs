@@ -279,13 +279,18 @@ async fn a_full_release_is_one_fact() -> Result<()> {
     // The last of them is as much a row as the first, and so is what happens to it next.
     partner.retire(&token, &ids[499]).await?;
     let query = format!(
-        "SELECT count(*) AS n, count(retired_at) AS r FROM {{shard}}.partner_operations WHERE slug = '{}'",
+        "SELECT count(*) AS published, count(retired_at) AS retired FROM {{shard}}.partner_operations WHERE slug = '{}'",
         partner.slug
     );
     until("the rows", SOON, || async {
         let rows = everywhere(&stack, &query).await?;
         let sum = |name: &str| rows.iter().filter_map(|row| row[name].as_i64()).sum::<i64>();
-        ensure!((sum("n"), sum("r")) == (500, 1), "{} rows, {} retired", sum("n"), sum("r"));
+        ensure!(
+            (sum("published"), sum("retired")) == (500, 1),
+            "{} published, {} retired",
+            sum("published"),
+            sum("retired")
+        );
         Ok(())
     })
     .await

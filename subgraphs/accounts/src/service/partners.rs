@@ -203,6 +203,9 @@ impl Partners {
 
     pub async fn revoke_key(&self, asked: Asked<'_>, prefix: &str) -> Result<Keyed, Fault> {
         let slug = asked.slug;
+        if self.key(slug, prefix).await?.is_none() {
+            return Ok(Keyed::NoKey);
+        }
         let change = PartnerChange::KeyRevoked { prefix: prefix.to_owned() };
         let outcome = self.submit("revokePartnerKey", asked, change).await?;
         self.keyed(slug, outcome, None).await

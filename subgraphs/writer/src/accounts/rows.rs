@@ -1,6 +1,6 @@
 //! Decided events of accounts to rows.
 
-pub mod partners;
+pub mod partner;
 
 use crate::{
     domain::Changes,
@@ -126,7 +126,7 @@ stored!(sessions: user_id: Uuid, family_id: Uuid);
 pub struct Rows {
     users: Upserts<users::Model>,
     sessions: Upserts<sessions::Model>,
-    partners: partners::Rows,
+    partners: partner::Rows,
 }
 
 #[async_trait]

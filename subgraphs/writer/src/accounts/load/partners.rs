@@ -1,6 +1,6 @@
 //! Rows of partners, read back.
 
-use super::super::rows::partners::{partner, partner_audit, partner_keys, partner_operations};
+use super::super::rows::partner::{partner_audit, partner_keys, partner_operations, partners};
 use crate::{
     retry::Stopped,
     table::{Unfit, value_of, version_of},
@@ -21,7 +21,7 @@ const AUDIT_MAX: u64 = 200;
 pub async fn partner(reads: &Reads, slug: &Slug) -> Result<Vec<Warmed>, LoadError> {
     let PartnerId(id) = slug.id();
     let tx = reads.open(DOMAIN, &id.to_string()).await?;
-    let partner = partner::Entity::find_by_id(id).one(&tx).await?;
+    let partner = partners::Entity::find_by_id(id).one(&tx).await?;
     let keys = partner_keys::Entity::find().filter(partner_keys::Column::PartnerId.eq(id)).all(&tx).await?;
     let of_partner = partner_operations::Column::PartnerId.eq(id);
     let operations = partner_operations::Entity::find().filter(of_partner).all(&tx).await?;
@@ -48,7 +48,7 @@ pub async fn partner(reads: &Reads, slug: &Slug) -> Result<Vec<Warmed>, LoadErro
 
 /// One shard's partners, and all that they have.
 pub async fn all(dump: &Dump<'_>) -> Result<(), Stopped> {
-    dump.table::<partner::Model>(|partner| Ok(vec![warmed_partner(partner)?])).await?;
+    dump.table::<partners::Model>(|partner| Ok(vec![warmed_partner(partner)?])).await?;
     dump.table::<partner_keys::Model>(|key| Ok(vec![warmed_key(key)?])).await?;
     dump.table::<partner_operations::Model>(|operation| Ok(vec![warmed_operation(operation)?])).await?;
     dump.table::<partner_audit::Model>(|entry| Ok(vec![warmed_audit(entry)?])).await
@@ -63,7 +63,7 @@ fn slug_of(text: &str) -> Result<Slug, Unfit> {
     Slug::parse(text).map_err(|_| Unfit::Value("slug"))
 }
 
-fn warmed_partner(partner: partner::Model) -> Result<Warmed, Unfit> {
+fn warmed_partner(partner: partners::Model) -> Result<Warmed, Unfit> {
     let row = PartnerRow {
         partner_id: PartnerId(partner.partner_id),
         slug: slug_of(&partner.slug)?,

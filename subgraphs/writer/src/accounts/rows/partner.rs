@@ -12,7 +12,7 @@ use velvet_accounts::{
 use velvet_kernel::{fold::Version, log::Recorded};
 
 /// Partners.
-pub mod partner {
+pub mod partners {
     use sea_orm::entity::prelude::*;
 
     /// A partner.
@@ -145,7 +145,7 @@ pub mod partner_audit {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-stored!(partner: partner_id: Uuid);
+stored!(partners: partner_id: Uuid);
 stored!(partner_keys: partner_id: Uuid, prefix: String);
 stored!(partner_operations: partner_id: Uuid, operation_id: String);
 stored!(partner_audit: partner_id: Uuid, event_id: Uuid);
@@ -153,7 +153,7 @@ stored!(partner_audit: partner_id: Uuid, event_id: Uuid);
 /// Rows on their way.
 #[derive(Debug, Default)]
 pub struct Rows {
-    partners: Upserts<partner::Model>,
+    partners: Upserts<partners::Model>,
     keys: Upserts<partner_keys::Model>,
     operations: Upserts<partner_operations::Model>,
     audit: Upserts<partner_audit::Model>,
@@ -187,8 +187,8 @@ fn json<T: Serialize>(value: &T, column: &'static str) -> Result<Value, Unfit> {
     serde_json::to_value(value).map_err(|_| Unfit::Value(column))
 }
 
-fn partner(row: PartnerRow, version: Version) -> Result<partner::Model, Unfit> {
-    Ok(partner::Model {
+fn partner(row: PartnerRow, version: Version) -> Result<partners::Model, Unfit> {
+    Ok(partners::Model {
         partner_id: row.partner_id.0,
         slug: row.slug.to_string(),
         name: row.name,
