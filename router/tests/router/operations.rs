@@ -14,9 +14,9 @@ async fn a_partner_calls_its_own_registered_operations_in_its_own_name() {
     registry.operation("acme", &hash, HEADER, None).await;
     registry.operation("acme", "hello", "query Hello($name: String!) { hello(name: $name) }", None).await;
     let stack = registry.stack("{}").await;
-    let key = Key::of("acme");
-    known(&stack, &key, &hash).await;
-    let key = Some(key.text.as_str());
+    let acme_key = Key::of("acme");
+    known(&stack, &acme_key, &hash).await;
+    let key = Some(acme_key.text.as_str());
 
     let text_too = json!({ "documentId": hash, "query": HEADER });
     for request in [
@@ -40,14 +40,14 @@ async fn a_partner_calls_its_own_registered_operations_in_its_own_name() {
     let by_address = at(&stack.router, key, "hello").query(&[("variables", variables.to_string())]);
     assert_eq!(answer(by_address).await, (200, hello.clone()));
 
-    let mut acme = socket(&stack.router, key.unwrap()).await;
+    let mut acme = socket(&stack.router, &acme_key.text).await;
     acme.subscribe_with("q", call).await;
     assert_eq!(acme.event("q").await, hello);
     assert_eq!(acme.message().await, json!({ "id": "q", "type": "complete" }));
     acme.subscribe_with("h", persisted(&hash)).await;
     assert!(acme.event("h").await["data"]["header"].as_str().unwrap().starts_with("Bearer "));
     // All of that with one token.
-    assert_eq!(*stack.world().exchanged.lock().unwrap(), [key.unwrap()]);
+    assert_eq!(*stack.world().exchanged.lock().unwrap(), [acme_key.text.as_str()]);
 }
 
 #[tokio::test]

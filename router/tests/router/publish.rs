@@ -129,7 +129,7 @@ async fn what_is_no_manifest_is_refused_and_accounts_has_the_last_word() {
 #[tokio::test]
 async fn a_registered_operation_is_planned_and_not_executed_before_its_first_call() {
     let (registry, stack, _) = start().await;
-    let plans = "apollo_router_query_planning_plan_duration_seconds_count";
+    let plans = "apollo_router_query_planning_plan_duration_count";
     assert_eq!(stack.router.metric(plans).await, 0);
     registry.operation("acme", "publish", "mutation { publish(text: \"a\", author: \"b\") }", None).await;
     eventually("the operation is planned", async || stack.router.metric(plans).await == 1).await;

@@ -14,7 +14,7 @@ use super::config::PartnersConfig;
 use super::refusal::Refusal;
 
 /// A token is not used in its last minute: a call that has just started must not end in a refusal.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 /// After a failure, callers of the same key are told so for a moment instead of each waiting for another.
 const FAILURE_MEMORY: Duration = Duration::from_millis(500);
 /// More than any answer of these addresses.

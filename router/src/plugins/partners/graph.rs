@@ -71,7 +71,7 @@ impl Graph {
         Ok(Self { owners, known: Mutex::default() })
     }
 
-    /// The root fields of a text's one operation.
+    /// The root fields of a registered operation's text; remembered.
     pub(super) fn roots(&self, text: &Arc<str>) -> Result<Arc<Roots>, Error> {
         if let Some(roots) = self.known.lock().get(text) {
             return Ok(Arc::clone(roots));
@@ -85,7 +85,8 @@ impl Graph {
         Ok(roots)
     }
 
-    fn read(&self, text: &str) -> Result<Roots, Error> {
+    /// The root fields of a text's one operation.
+    pub(super) fn read(&self, text: &str) -> Result<Roots, Error> {
         let document = Parser::new()
             .token_limit(TOKENS_MAX)
             .recursion_limit(RECURSION_MAX)

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apollo_compiler::Name;
 use apollo_compiler::executable::Operation;
 use apollo_compiler::parser::Parser;
+use apollo_compiler::validation::WithErrors;
+use apollo_compiler::{ExecutableDocument, Name};
 use apollo_federation::Supergraph;
 use apollo_federation::query_plan::query_planner::{QueryPlanOptions, QueryPlanner, QueryPlannerConfig};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
@@ -64,11 +65,9 @@ impl Checker {
             .token_limit(TOKENS_MAX)
             .recursion_limit(RECURSION_MAX)
             .parse_executable(schema, text, "operation.graphql")
-            .and_then(|document| document.validate(schema))
-            .map_err(|invalid| {
-                let problems = invalid.errors.iter().map(|problem| problem.to_json().message);
-                problems.take(PROBLEMS_MAX).collect::<Vec<_>>()
-            })?;
+            .map_err(|invalid| problems(&invalid))?
+            .validate(schema)
+            .map_err(|invalid| problems(&invalid))?;
         let operation: &Operation =
             document.operations.get(None).map_err(|_| vec!["exactly one operation may stand in a text".to_owned()])?;
         let cost = cost(&document, operation);
@@ -87,4 +86,8 @@ impl Checker {
             }
         }
     }
+}
+
+fn problems(invalid: &WithErrors<ExecutableDocument>) -> Vec<String> {
+    invalid.errors.iter().map(|problem| problem.to_json().message).take(PROBLEMS_MAX).collect()
 }

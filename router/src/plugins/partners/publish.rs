@@ -120,7 +120,7 @@ async fn check(gate: &Arc<Gate>, caller: &Arc<Caller>, manifest: &Arc<Manifest>)
 }
 
 fn check_one(graph: &Graph, checker: &Checker, caller: &Caller, listed: &Listed, problems: &[&str]) -> Checked {
-    let mut checked = Checked {
+    let mut found = Checked {
         id: listed.id.clone(),
         name: listed.name.clone(),
         kind: listed.kind.clone(),
@@ -129,35 +129,35 @@ fn check_one(graph: &Graph, checker: &Checker, caller: &Caller, listed: &Listed,
         problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
     };
     // What is too large or stands twice is not looked into.
-    if !checked.problems.is_empty() {
-        return checked;
+    if !found.problems.is_empty() {
+        return found;
     }
-    let roots = match graph.roots(&Arc::from(listed.body.as_str())) {
+    let roots = match graph.read(&listed.body) {
         Ok(roots) => roots,
         Err(error) => {
-            checked.problems.push(error.to_string());
-            return checked;
+            found.problems.push(error.to_string());
+            return found;
         }
     };
     let kind = roots.kind.to_string();
     if listed.kind.as_ref().is_some_and(|listed| *listed != kind) {
-        checked.problems.push(format!("the operation is a {kind}"));
+        found.problems.push(format!("the operation is a {kind}"));
     }
     if listed.name.is_some() && listed.name != roots.name {
-        checked.problems.push("the operation has another name".to_owned());
+        found.problems.push("the operation has another name".to_owned());
     }
-    checked.kind = Some(kind);
-    checked.name.clone_from(&roots.name);
-    checked.scopes = roots.scopes().into_iter().map(str::to_owned).collect();
+    found.kind = Some(kind);
+    found.name.clone_from(&roots.name);
+    found.scopes = roots.scopes().into_iter().map(str::to_owned).collect();
     match checker.check(&listed.body) {
-        Ok(cost) => checked.cost = cost,
-        Err(problems) => checked.problems.extend(problems),
+        Ok(cost) => found.cost = cost,
+        Err(problems) => found.problems.extend(problems),
     }
     for (field, needed) in roots.fields.iter().filter(|(_, needed)| !needed.is_covered_by(&caller.scopes)) {
         let scopes = if needed.any_of.is_empty() { "*".to_owned() } else { needed.any_of.join(" or ") };
-        checked.problems.push(format!("{field} needs the scope {scopes}"));
+        found.problems.push(format!("{field} needs the scope {scopes}"));
     }
-    checked
+    found
 }
 
 async fn register(

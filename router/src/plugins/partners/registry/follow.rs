@@ -32,7 +32,10 @@ pub(super) async fn run(registry: Weak<Registry>, redis: Redis, reload_interval_
         match follow(&registry, &redis, interval, &mut pause).await {
             Ok(()) => {}
             Err(error) => {
-                tracing::warn!(error = %error, "the registry of partners is not followed now");
+                // Once for as long as it lasts.
+                if pause == PAUSE_FIRST {
+                    tracing::warn!(error = %error, "the registry of partners is not followed now");
+                }
                 sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_LONGEST);
             }
@@ -121,9 +124,8 @@ async fn changes_after(connection: &mut Connection, seen: &str) -> Result<Vec<Ch
 
 async fn apply(registry: &Weak<Registry>, connection: &mut Connection, changes: &[Change]) -> Result<(), RedisError> {
     for kind in Kind::ALL {
-        let changed = changes.iter().filter_map(|change| change.what.as_ref());
-        let fields: Vec<&str> =
-            changed.filter(|(changed, _)| *changed == kind).map(|(_, field)| field.as_str()).collect();
+        let named = changes.iter().filter_map(|change| change.what.as_ref());
+        let fields: Vec<&str> = named.filter(|(named, _)| *named == kind).map(|(_, field)| field.as_str()).collect();
         if fields.is_empty() {
             continue;
         }
