@@ -16,7 +16,7 @@ use super::generation::Asking;
 use super::metrics::{EXECUTED, FORWARDED, PROJECTED};
 use super::plan::{Delivery, Plan};
 use super::project::project;
-use super::protocol::{self, Object, complete, error, next};
+use super::protocol::{self, Object};
 use super::socket::Socket;
 use super::upstream::{Lease, Listener};
 
@@ -38,6 +38,8 @@ struct State {
     cursor: Option<Value>,
     /// Whether the client still waits to be told where the stream starts.
     announce: bool,
+    /// Whether anything has come.
+    started: bool,
     upstream: Option<Lease>,
     /// Events that wait for their execution, in order.
     waiting: VecDeque<Waiting>,
@@ -132,9 +134,7 @@ impl Subscription {
     }
 
     fn finish(&self, message: Utf8Bytes) {
-        if self.socket.forget(&self.id, self.serial) {
-            self.socket.outbound.push(message);
-        }
+        self.socket.conclude(&self.id, self.serial, [message]);
         self.stop();
     }
 
@@ -152,10 +152,16 @@ impl Subscription {
         if position.cursor.is_some() {
             state.cursor = position.cursor;
         }
+        // Only before the first event: one that waits for its execution must not be overtaken by its position.
+        let started = std::mem::replace(&mut state.started, true);
         if position.positioned {
             if std::mem::take(&mut state.announce) {
-                let text = std::str::from_utf8(response).unwrap_or("null");
-                self.socket.outbound.push(next(&self.id, text));
+                self.forward(response, &event);
+            } else if !started
+                && let Some(extensions) = event.extensions
+                && let Some(message) = self.socket.transport.position(extensions.get())
+            {
+                self.socket.outbound.push(message);
             }
             return;
         }
@@ -163,8 +169,7 @@ impl Subscription {
         match self.plan.delivery {
             Delivery::Forward => {
                 FORWARDED.increment();
-                let text = std::str::from_utf8(response).unwrap_or("null");
-                self.socket.outbound.push(next(&self.id, text));
+                self.forward(response, &event);
             }
             Delivery::Project => {
                 PROJECTED.increment();
@@ -174,6 +179,13 @@ impl Subscription {
             }
             Delivery::Execute => self.enqueue(&mut state, Waiting::Event(response.clone())),
         }
+    }
+
+    /// Sends a response as it came.
+    fn forward(&self, response: &Bytes, event: &Event) {
+        let text = std::str::from_utf8(response).unwrap_or("null");
+        let message = self.socket.transport.next(&self.id, text, event.extensions.map(RawValue::get));
+        self.socket.outbound.push(message);
     }
 
     /// The subgraph ended it; what waits goes first.
@@ -233,7 +245,7 @@ impl Subscription {
     async fn executed(&self, response: &Bytes) -> Utf8Bytes {
         // It parsed when it was queued.
         let Ok(event) = serde_json::from_slice::<Event>(response) else {
-            return error(&self.id, &protocol::failure("INTERNAL", "the event does not parse"));
+            return self.socket.transport.error(&self.id, &protocol::failure("INTERNAL", "the event does not parse"));
         };
         EXECUTED.increment();
         let (mut data, mut errors) = self.read(response, &event);
@@ -277,7 +289,7 @@ impl Subscription {
             response.push_str(extensions.get());
         }
         response.push('}');
-        next(&self.id, &response)
+        self.socket.transport.next(&self.id, &response, extensions.map(RawValue::get))
     }
 }
 
@@ -315,11 +327,11 @@ impl Listener for Subscription {
     }
 
     fn error(self: Arc<Self>, id: u64, errors: &str) {
-        self.end(id, error(&self.id, errors));
+        self.end(id, self.socket.transport.error(&self.id, errors));
     }
 
     fn complete(self: Arc<Self>, id: u64) {
-        self.end(id, complete(&self.id));
+        self.end(id, self.socket.transport.complete(&self.id));
     }
 }
 
