@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { ApolloClient, HttpLink, InMemoryCache } from "@apollo/client";
+import { ApolloClient, ApolloLink, HttpLink, InMemoryCache } from "@apollo/client";
 import { CombinedGraphQLErrors } from "@apollo/client/errors";
 import { print } from "graphql";
-import { type ExecutionResult, createClient } from "graphql-sse";
+import { type Client, type ExecutionResult, createClient } from "graphql-sse";
+import { tap } from "rxjs";
 
 import {
   MatchEventsDocument,
@@ -21,6 +22,8 @@ type MatchEvent = ExecutionResult<MatchEventsSubscription, Positioned>;
 
 let alice: Person;
 let bob: Person;
+/** What must not outlive a test, whatever becomes of it. */
+const closing: (() => void)[] = [];
 
 before(async () => {
   if (onTheStack.skip) return;
@@ -29,31 +32,40 @@ before(async () => {
 });
 
 after(async () => {
+  for (const close of closing) close();
   await Promise.all([alice?.live.dispose(), bob?.live.dispose()]);
 });
 
+/** graphql-sse as it comes. */
+function sseOf(headers: Record<string, string>): Client {
+  const sse = createClient({ url: graphUrl, headers, retryAttempts: 0 });
+  closing.push(() => sse.dispose());
+  return sse;
+}
+
 const bearer = async ({ session }: Person) => ({ authorization: `Bearer ${await session.accessToken()}` });
 
-/** Nothing of ours between Apollo Client and the router. */
-async function apolloOf(who: Person): Promise<ApolloClient> {
-  const link = new HttpLink({ uri: graphUrl, headers: await bearer(who) });
-  return new ApolloClient({ cache: new InMemoryCache(), link });
+/** Apollo Client as it comes. It passes over a result without data, such as the one that says where a stream starts. */
+async function apolloOf(who: Person, started = () => {}): Promise<ApolloClient> {
+  const http = new HttpLink({ uri: graphUrl, headers: await bearer(who) });
+  const look = new ApolloLink((operation, forward) =>
+    forward(operation).pipe(tap(({ extensions }) => void (extensions?.positioned === true && started()))),
+  );
+  return new ApolloClient({ cache: new InMemoryCache(), link: look.concat(http) });
 }
 
 test("Apollo Client's multipart and graphql-sse both hear of the match", onTheStack, async () => {
-  const apollo = await apolloOf(alice);
-  const sse = createClient({ url: graphUrl, headers: await bearer(bob), retryAttempts: 0 });
   let aliceStarted = false;
+  const apollo = await apolloOf(alice, () => (aliceStarted = true));
+  const sse = sseOf(await bearer(bob));
   const heard: MatchEventsSubscription["matchEvents"][] = [];
   const aliceHears = apollo
     .subscribe({ query: MatchEventsDocument, fetchPolicy: "no-cache", extensions: { position: true } })
     .subscribe({
-      next: ({ data, extensions }) => {
-        if ((extensions as Positioned | undefined)?.positioned) aliceStarted = true;
-        if (data?.matchEvents) heard.push(data.matchEvents);
-      },
+      next: ({ data }) => void (data?.matchEvents && heard.push(data.matchEvents)),
       error: (error) => assert.fail(String(error)),
     });
+  closing.push(() => aliceHears.unsubscribe());
   const query = print(MatchEventsDocument);
   const bobHears = sse.iterate<MatchEventsSubscription, Positioned>({ query, extensions: { position: true } });
   const [started] = await take(bobHears as AsyncIterator<MatchEvent>, 1, "Bob's stream");
@@ -80,7 +92,6 @@ test("Apollo Client's multipart and graphql-sse both hear of the match", onTheSt
   assert.deepEqual(repeated, event);
   await Promise.all([bobHears.return?.(), again.return?.()]);
   aliceHears.unsubscribe();
-  sse.dispose();
 });
 
 test("a client that comes back with the last id has missed nothing", onTheStack, async () => {
@@ -98,11 +109,7 @@ test("a client that comes back with the last id has missed nothing", onTheStack,
   const last = /^id: (.+)$/m.exec(text)?.[1];
   assert.ok(last, text);
 
-  const sse = createClient({
-    url: graphUrl,
-    headers: { ...(await bearer(alice)), "last-event-id": last },
-    retryAttempts: 0,
-  });
+  const sse = sseOf({ ...(await bearer(alice)), "last-event-id": last });
   const stream = sse.iterate<MatchEventsSubscription, Positioned>({ query: print(MatchEventsDocument) });
   const event = within(stream.next(), "the block's end of the match");
   const { data } = await (await apolloOf(alice)).query({ query: MatchesDocument, variables: {}, fetchPolicy: "no-cache" });
@@ -117,11 +124,10 @@ test("a client that comes back with the last id has missed nothing", onTheStack,
   const ended = (await event).value?.data?.matchEvents;
   assert.ok(ended?.__typename === "MatchEnded" && ended.matchId === matchId);
   await stream.return?.();
-  sse.dispose();
 });
 
 test("queries come over graphql-sse, and what is refused says why on both", onTheStack, async () => {
-  const sse = createClient({ url: graphUrl, headers: await bearer(alice), retryAttempts: 0 });
+  const sse = sseOf(await bearer(alice));
   const query = sse.iterate<{ __typename: string }>({ query: "{ __typename }" });
   assert.deepEqual((await within(query.next(), "the answer")).value, { data: { __typename: "Query" } });
   assert.equal((await within(query.next(), "the end")).done, true);
@@ -129,7 +135,6 @@ test("queries come over graphql-sse, and what is refused says why on both", onTh
   const refused = sse.iterate(forged);
   const { value } = await within(refused.next(), "the refusal");
   assert.equal(value?.errors?.[0]?.extensions?.code, "INVALID_ARGUMENT");
-  sse.dispose();
 
   const apollo = await apolloOf(alice);
   const error = await within(

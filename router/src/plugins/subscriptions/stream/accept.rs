@@ -6,26 +6,35 @@ use super::event_stream::EventStream;
 use super::framing::Framing;
 use super::multipart::Multipart;
 
-/// What stands in a request's `Accept`, as far as it is about streams.
+/// A type of answers in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Json {
+    /// `application/json`
+    Plain,
+    /// `application/graphql-response+json`
+    GraphqlResponse,
+}
+
+/// What stands in a request's `Accept`, as far as it is named there: wildcards say nothing.
 pub(super) struct Accepts {
     /// The protocol for a subscription: of those named the one with the highest weight, of equals the first.
     pub(super) framing: Option<&'static dyn Framing>,
-    /// Whether JSON is named: then a query or mutation is answered with it.
-    pub(super) json: bool,
+    /// The JSON for a query or mutation, by the same rule.
+    pub(super) json: Option<Json>,
 }
 
 impl Accepts {
     pub(super) fn read(headers: &HeaderMap) -> Self {
-        let mut accepts = Self { framing: None, json: false };
-        let mut best = 0.0;
+        let mut accepts = Self { framing: None, json: None };
+        let (mut best_framing, mut best_json) = (0.0, 0.0);
         let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         for range in values.flat_map(|value| value.split(',')).map(Range::parse) {
-            if range.weight <= 0.0 {
-                continue;
+            if let Some(json) = range.json().filter(|_| range.weight > best_json) {
+                best_json = range.weight;
+                accepts.json = Some(json);
             }
-            accepts.json |= range.is_json();
-            if let Some(framing) = range.framing().filter(|_| range.weight > best) {
-                best = range.weight;
+            if let Some(framing) = range.framing().filter(|_| range.weight > best_framing) {
+                best_framing = range.weight;
                 accepts.framing = Some(framing);
             }
         }
@@ -60,8 +69,14 @@ impl<'a> Range<'a> {
         self.essence.eq_ignore_ascii_case(essence)
     }
 
-    fn is_json(&self) -> bool {
-        self.is("application/json") || self.is("application/graphql-response+json")
+    fn json(&self) -> Option<Json> {
+        if self.is("application/json") {
+            Some(Json::Plain)
+        } else if self.is("application/graphql-response+json") {
+            Some(Json::GraphqlResponse)
+        } else {
+            None
+        }
     }
 
     fn framing(&self) -> Option<&'static dyn Framing> {
@@ -81,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    fn read(accept: &'static str) -> (Option<&'static str>, bool) {
+    fn read(accept: &'static str) -> (Option<&'static str>, Option<Json>) {
         let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
         let accepts = Accepts::read(&headers);
         (accepts.framing.map(Framing::content_type), accepts.json)
@@ -89,19 +104,21 @@ mod tests {
 
     #[test]
     fn the_first_protocol_of_the_highest_weight_is_taken() {
+        let (plain, graphql) = (Some(Json::Plain), Some(Json::GraphqlResponse));
         let (sse, multipart) = (Some(EventStream.content_type()), Some(Multipart.content_type()));
         for (accept, expected) in [
-            ("text/event-stream", (sse, false)),
-            ("application/json, Text/Event-Stream", (sse, true)),
-            ("multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0,application/json", (multipart, true)),
-            ("multipart/mixed; subscriptionSpec=\"1.0\", text/event-stream", (multipart, false)),
-            ("multipart/mixed;subscriptionSpec=1.0;q=0.5, text/event-stream;q=0.9", (sse, false)),
-            ("text/event-stream;q=0, application/json;q=0", (None, false)),
-            ("multipart/mixed;deferSpec=20220824, application/graphql-response+json", (None, true)),
-            ("multipart/mixed;subscriptionSpec=2.0", (None, false)),
-            ("multipart/mixed", (None, false)),
-            ("*/*", (None, false)),
-            ("", (None, false)),
+            ("text/event-stream", (sse, None)),
+            ("application/json, Text/Event-Stream", (sse, plain)),
+            ("multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0,application/json", (multipart, plain)),
+            ("multipart/mixed; subscriptionSpec=\"1.0\", text/event-stream", (multipart, None)),
+            ("multipart/mixed;subscriptionSpec=1.0;q=0.5, text/event-stream;q=0.9", (sse, None)),
+            ("text/event-stream;q=0, application/json;q=0", (None, None)),
+            ("multipart/mixed;deferSpec=20220824, application/graphql-response+json", (None, graphql)),
+            ("multipart/mixed;subscriptionSpec=2.0", (None, None)),
+            ("multipart/mixed", (None, None)),
+            ("application/graphql-response+json, application/json;q=0.9, */*", (None, graphql)),
+            ("*/*", (None, None)),
+            ("", (None, None)),
         ] {
             assert_eq!(read(accept), expected, "{accept}");
         }

@@ -1,13 +1,15 @@
 //! Subscriptions as HTTP responses that do not end, on the graph's own path: graphql-sse in its "distinct connections
 //! mode", with which queries and mutations come too, and Apollo's multipart protocol.
 //!
-//! What is not a subscription, and every request that asks for neither, goes down the router's pipeline as it came.
+//! What is not a subscription, and every request that asks for neither, goes down the router's pipeline as it came; only
+//! the type and status of its answer are brought in line with GraphQL over HTTP.
 
 mod accept;
 mod answer;
 mod event_stream;
 mod framing;
 mod multipart;
+mod negotiate;
 mod operation;
 mod serve;
 
@@ -38,26 +40,37 @@ pub(super) async fn answer(
     request: router::Request,
 ) -> Result<router::Response, BoxError> {
     let accepts = Accepts::read(request.router_request.headers());
-    let Some(framing) = accepts.framing else {
-        return pipeline.oneshot(request).await;
-    };
+    match accepts.framing {
+        Some(framing) => answer_within(&generation, framing, &accepts, pipeline, request).await,
+        None => negotiate::conform(&accepts, pipeline.oneshot(request).await?).await,
+    }
+}
+
+/// The same for a client that takes a stream.
+async fn answer_within(
+    generation: &Arc<Generation>,
+    framing: &'static dyn Framing,
+    accepts: &Accepts,
+    pipeline: router::BoxCloneService,
+    request: router::Request,
+) -> Result<router::Response, BoxError> {
     let (request, operation) = operation::read(request).await?;
     let Some(operation) = operation else {
         return pipeline.oneshot(answer::as_json(request)).await;
     };
-    let Some(query) = may_subscribe(&generation, &operation) else {
-        return other(&accepts, pipeline, request).await;
+    let Some(query) = may_subscribe(generation, &operation) else {
+        return other(framing, accepts, pipeline, request).await;
     };
-    let viewer = match viewer(&generation, request.router_request.headers()).await {
+    let viewer = match viewer(generation, request.router_request.headers()).await {
         Ok(viewer) => viewer,
         Err(error) => return auth::refusal(error, request),
     };
     match generation.plan(query, operation.operation_name.clone()).await {
         Ok(Planned::Subscription(plan)) => {
             let asked = Asked { framing, viewer, plan, operation };
-            subscribe(&generation, asked, request)
+            subscribe(generation, asked, request)
         }
-        Ok(Planned::Other) => other(&accepts, pipeline, request).await,
+        Ok(Planned::Other) => other(framing, accepts, pipeline, request).await,
         Err(refused) => refuse(framing, &refused, request.context),
     }
 }
@@ -81,16 +94,15 @@ fn may_subscribe(generation: &Generation, operation: &Operation) -> Option<Strin
 
 /// A query or a mutation: one event and the end where the client takes nothing else.
 async fn other(
+    framing: &'static dyn Framing,
     accepts: &Accepts,
     pipeline: router::BoxCloneService,
     request: router::Request,
 ) -> Result<router::Response, BoxError> {
-    match accepts.framing {
-        Some(framing) if framing.carries_queries() && !accepts.json => {
-            answer::framed(framing, pipeline.oneshot(answer::as_json(request)).await?).await
-        }
-        _ => pipeline.oneshot(request).await,
+    if framing.carries_queries() && accepts.json.is_none() {
+        return answer::framed(framing, pipeline.oneshot(answer::as_json(request)).await?).await;
     }
+    negotiate::conform(accepts, pipeline.oneshot(request).await?).await
 }
 
 /// Who asks. Nobody in particular without a token; what nobody may do is for the subgraphs to say.
