@@ -36,16 +36,24 @@ pub(super) struct Subscription {
 struct State {
     /// The last position seen, at first the client's own.
     cursor: Option<Value>,
-    /// Whether the client still waits to be told where the stream starts.
-    announce: bool,
-    /// Whether anything has come.
-    started: bool,
+    beginning: Beginning,
     upstream: Option<Lease>,
     /// Events that wait for their execution, in order.
     waiting: VecDeque<Waiting>,
     /// Whether a task works through what waits.
     working: bool,
     over: bool,
+}
+
+/// What is still to be said of where the stream starts.
+#[derive(Default, PartialEq)]
+enum Beginning {
+    /// The client waits to be told.
+    Asked,
+    /// It is told if its protocol has a place for it.
+    #[default]
+    Unasked,
+    Past,
 }
 
 enum Waiting {
@@ -94,13 +102,14 @@ impl Subscription {
         variables: Object,
         start: Start,
     ) -> Arc<Self> {
+        let beginning = if start.announce { Beginning::Asked } else { Beginning::Unasked };
         Arc::new_cyclic(|myself| Self {
             socket: Arc::clone(socket),
             id: id.into(),
             serial,
             plan,
             variables,
-            state: Mutex::new(State { cursor: start.after, announce: start.announce, ..State::default() }),
+            state: Mutex::new(State { cursor: start.after, beginning, ..State::default() }),
             myself: Weak::clone(myself),
         })
     }
@@ -152,18 +161,17 @@ impl Subscription {
         if position.cursor.is_some() {
             state.cursor = position.cursor;
         }
-        // Only before the first event: one that waits for its execution must not be overtaken by its position.
-        let started = std::mem::replace(&mut state.started, true);
         if position.positioned {
-            if std::mem::take(&mut state.announce) {
-                self.forward(response, &event);
-            } else if !started
-                && let Some(extensions) = event.extensions
-                && let Some(message) = self.socket.transport.position(extensions.get())
-            {
-                self.socket.outbound.push(message);
+            match std::mem::replace(&mut state.beginning, Beginning::Past) {
+                Beginning::Asked => self.forward(response, &event),
+                Beginning::Unasked => self.say_position(&event),
+                Beginning::Past => {}
             }
             return;
+        }
+        // From now on an event may wait for its execution, and its position must not overtake it.
+        if state.beginning == Beginning::Unasked {
+            state.beginning = Beginning::Past;
         }
         // All under the lock: a client sees events in the order in which their positions were taken down.
         match self.plan.delivery {
@@ -186,6 +194,13 @@ impl Subscription {
         let text = std::str::from_utf8(response).unwrap_or("null");
         let message = self.socket.transport.next(&self.id, text, event.extensions.map(RawValue::get));
         self.socket.outbound.push(message);
+    }
+
+    fn say_position(&self, event: &Event) {
+        let message = event.extensions.and_then(|extensions| self.socket.transport.position(extensions.get()));
+        if let Some(message) = message {
+            self.socket.outbound.push(message);
+        }
     }
 
     /// The subgraph ended it; what waits goes first.
