@@ -61,3 +61,27 @@ async fn a_browser_gets_a_page_and_the_endpoint_beside_it_still_answers() {
     let answer = reqwest::Client::new().post(stack.router.graphql_url()).json(&body).send().await.unwrap();
     assert_eq!(answer.json::<Value>().await.unwrap()["data"]["hello"], "hello a");
 }
+
+#[tokio::test]
+async fn an_answer_is_of_the_type_that_was_asked_for() {
+    let stack = start("{}").await;
+    let (plain, graphql) = ("application/json", "application/graphql-response+json");
+    for (accept, query, status, content_type) in [
+        (plain, "{ hello(name: \"a\") }", 200, plain),
+        (graphql, "{ hello(name: \"a\") }", 200, graphql),
+        ("application/graphql-response+json, application/json;q=0.9", "{ hello(name: \"a\") }", 200, graphql),
+        ("*/*", "{ hello(name: \"a\") }", 200, plain),
+        // An operation that is not valid: the older type's answer is well whatever it says.
+        (plain, "{ nothing }", 200, plain),
+        (graphql, "{ nothing }", 400, graphql),
+        ("*/*", "{ nothing }", 400, plain),
+    ] {
+        let request = reqwest::Client::new().post(stack.router.graphql_url()).header("accept", accept);
+        let answer = request.json(&json!({ "query": query })).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{accept} {query}");
+        assert_eq!(answer.headers()["content-type"], content_type, "{accept} {query}");
+    }
+    // What is no request stays one.
+    let request = reqwest::Client::new().post(stack.router.graphql_url()).header("accept", plain);
+    assert_eq!(request.json(&json!({ "query": 7 })).send().await.unwrap().status(), 400);
+}

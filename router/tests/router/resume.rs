@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::process::{eventually, start};
+use crate::streams::{Item, MULTIPART, SSE, Stream};
 use crate::subgraphs::schemas;
 
 /// One socket upstream, so that the order of what comes is one.
@@ -93,10 +94,12 @@ async fn a_client_that_comes_back_with_its_cursor_gets_what_it_missed() {
 
 #[tokio::test]
 async fn a_stream_outlives_its_schema_for_a_while_and_is_then_told_to_come_back() {
-    let stack = start("plugins: {velvet.subscriptions: {drain: {retire_window_ms: 8000}}}").await;
+    let stack = start("plugins: {velvet.subscriptions: {drain: {retire_window_ms: 12000}}}").await;
     let mut alice = stack.viewer("alice").await;
     alice.subscribe("s", "subscription { texts }").await;
-    stack.streaming(1).await;
+    let mut sse = Stream::open(&stack, SSE, "carol", "subscription { texts }").await;
+    let mut multipart = Stream::open(&stack, MULTIPART, "carol", "subscription { texts }").await;
+    stack.streaming(3).await;
 
     let [accounts, (name, sdl)] = schemas(stack.world());
     let wider = sdl.replace("hello(", "extra: Int\n\thello(");
@@ -112,11 +115,17 @@ async fn a_stream_outlives_its_schema_for_a_while_and_is_then_told_to_come_back(
     .await;
     stack.world().post("one", "ann");
     assert_eq!(alice.event("s").await["data"]["texts"], "one");
+    assert_eq!(sse.event().await["data"]["texts"], "one");
+    assert_eq!(multipart.event().await["data"]["texts"], "one");
     let mut bob = stack.viewer("bob").await;
     bob.subscribe("s", "subscription { texts }").await;
-    stack.streaming(2).await;
+    stack.streaming(4).await;
 
     assert_eq!(alice.close_code().await, 1001);
+    assert_eq!(sse.item().await, Item::Alive("1001 Going away".to_owned()));
+    assert_eq!(sse.item().await, Item::End);
+    assert!(matches!(multipart.said().await, Item::Failure(errors) if errors[0]["extensions"]["closeCode"] == 1001));
+    assert_eq!(multipart.item().await, Item::Complete);
     stack.world().post("two", "ann");
     assert_eq!(bob.event("s").await["data"]["texts"], "two");
 }

@@ -9,9 +9,11 @@ pub mod live;
 pub mod partner;
 pub mod person;
 pub mod redis;
+pub mod transport;
 
 pub use live::Stream;
 pub use person::{Person, conversation_of, meet};
+pub use transport::Transport;
 
 use std::time::Duration;
 

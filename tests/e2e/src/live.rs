@@ -1,9 +1,12 @@
 //! A live stream as a client holds it.
 
-use crate::SOON;
+use crate::{
+    SOON,
+    transport::{Addresses, Connection, Transport},
+};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use velvet_kit::client::ws::{Event, Socket};
+use velvet_kit::client::ws::Event;
 
 /// All that `messageEvents` says.
 pub const MESSAGE_EVENTS: &str = "subscription($after: Cursor) { messageEvents(after: $after) {
@@ -24,11 +27,10 @@ pub const MATCH_EVENTS: &str = "subscription($after: Cursor) { matchEvents(after
     ... on StreamReset { cursor reason }
 } }";
 
-/// One subscription on a socket of its own.
+/// One subscription on a connection of its own.
 #[derive(Debug)]
 pub struct Stream {
-    socket: Socket,
-    id: String,
+    connection: Connection,
     field: String,
     /// Where it stands, as the transport says beside each event.
     pub cursor: Option<String>,
@@ -36,17 +38,23 @@ pub struct Stream {
 
 impl Stream {
     /// Subscribes and waits until the stream stands: what happens from now on will come.
-    pub async fn open(url: &str, token: Option<&str>, query: &str, extensions: Value) -> Result<Self> {
-        let mut socket = Socket::open(url, token).await?;
+    pub async fn open(
+        transport: Transport,
+        addresses: &Addresses,
+        token: Option<&str>,
+        query: &str,
+        extensions: Value,
+    ) -> Result<Self> {
         let mut extensions = extensions;
         let announced = extensions.get("after").is_none();
         if announced {
             extensions = json!({ "position": true });
         }
-        let id = socket.subscribe_with(json!({ "query": query, "extensions": extensions })).await?;
+        let payload = json!({ "query": query, "extensions": extensions });
+        let connection = Connection::open(transport, addresses, token, payload).await?;
         let field = query.split('{').nth(1).and_then(|rest| rest.split(['(', ' ', '{']).find(|word| !word.is_empty()));
         let field = field.context("a subscription names a field")?.to_owned();
-        let mut stream = Self { socket, id, field, cursor: None };
+        let mut stream = Self { connection, field, cursor: None };
         if announced {
             let first = stream.payload().await?;
             if first["extensions"]["positioned"] != true {
@@ -57,7 +65,7 @@ impl Stream {
     }
 
     async fn payload(&mut self) -> Result<Value> {
-        match self.socket.next(&self.id, SOON).await? {
+        match self.connection.next(SOON).await? {
             Event::Next(payload) => {
                 if let Some(cursor) = payload["extensions"]["cursor"].as_str() {
                     self.cursor = Some(cursor.to_owned());
@@ -89,7 +97,7 @@ impl Stream {
 
     /// How the operation ends.
     pub async fn end(&mut self) -> Result<Event> {
-        self.socket.next(&self.id, SOON).await
+        self.connection.next(SOON).await
     }
 
     /// Where the stream stands, for another one to go on from.

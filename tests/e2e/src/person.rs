@@ -1,6 +1,9 @@
 //! A person with an account.
 
-use crate::{SOON, Stream};
+use crate::{
+    SOON, Stream,
+    transport::{Addresses, Transport},
+};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -48,7 +51,8 @@ pub struct Person {
     pub name: String,
     pub refresh_token: String,
     pub client: Client,
-    ws_url: String,
+    addresses: Addresses,
+    transport: Transport,
 }
 
 /// What `register` takes, for a person of this name; a test changes the field that it is about.
@@ -100,7 +104,8 @@ impl Person {
             name: text(&session["account"]["user"]["displayName"])?,
             refresh_token: text(&session["refreshToken"])?,
             client: stack.client()?.bearer(&token),
-            ws_url: stack.info.ws_url.clone(),
+            addresses: Addresses { ws_url: stack.info.ws_url.clone(), graphql_url: stack.info.graphql_url.clone() },
+            transport: Transport::WebSocket,
         })
     }
 
@@ -135,9 +140,15 @@ impl Person {
         self.client.send(SEND, json!({ "input": input })).await
     }
 
-    /// Opens a stream on a socket of its own.
+    /// The same person, whose streams come that way.
+    #[must_use]
+    pub fn over(&self, transport: Transport) -> Self {
+        Self { transport, ..self.clone() }
+    }
+
+    /// Opens a stream on a connection of its own.
     pub async fn follow(&self, query: &str, extensions: Value) -> Result<Stream> {
-        Stream::open(&self.ws_url, self.client.token(), query, extensions).await
+        Stream::open(self.transport, &self.addresses, self.client.token(), query, extensions).await
     }
 
     /// All messages of a conversation, oldest first, page by page: position and body.

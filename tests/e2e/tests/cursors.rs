@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use velvet_e2e::{Person, SOON, conversation_of, live::MESSAGE_EVENTS, meet};
+use velvet_e2e::{Person, SOON, Transport, conversation_of, live::MESSAGE_EVENTS, meet};
 use velvet_kit::{
     Handle,
     client::ws::{Event, Socket},
@@ -45,12 +45,14 @@ async fn a_cursor_that_is_too_old_gets_one_reset_and_the_stream_goes_on() -> Res
         let sends = chunk.iter().map(|number| alice.send_owned(&conversation, format!("c{number}"), "x"));
         futures::future::try_join_all(sends).await?;
     }
-    let mut bob_hears = bob.follow(MESSAGE_EVENTS, resume).await?;
-    let event = bob_hears.next().await?;
-    assert_eq!(event["__typename"], "StreamReset", "{event}");
-    assert!(event["cursor"].is_string());
-    alice.send(&conversation, "last", "last").await?;
-    assert_eq!(bob_hears.next().await?["message"]["body"], "last");
+    for transport in Transport::ALL {
+        let mut bob_hears = bob.over(transport).follow(MESSAGE_EVENTS, resume.clone()).await?;
+        let event = bob_hears.next().await?;
+        assert_eq!(event["__typename"], "StreamReset", "over {transport:?}: {event}");
+        assert!(event["cursor"].is_string());
+        alice.send(&conversation, &format!("last over {transport:?}"), "last").await?;
+        assert_eq!(bob_hears.next().await?["message"]["body"], "last", "over {transport:?}");
+    }
     Ok(())
 }
 
@@ -79,6 +81,15 @@ async fn a_forged_or_foreign_cursor_is_refused() -> Result<()> {
                 Event::Complete => json!(null),
             };
             assert_eq!(errors[0]["extensions"]["code"], "INVALID_ARGUMENT", "{cursor:?}");
+        }
+        for transport in Transport::ALL {
+            let mut refused = person.over(transport).follow(MESSAGE_EVENTS, json!({ "after": cursor })).await?;
+            let errors = match refused.end().await? {
+                Event::Errors(errors) => errors,
+                Event::Next(payload) => payload["errors"].clone(),
+                Event::Complete => json!(null),
+            };
+            assert_eq!(errors[0]["extensions"]["code"], "INVALID_ARGUMENT", "{cursor:?} over {transport:?}");
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::time::Duration;
-use velvet_e2e::{Person, SOON, conversation_of, live::MESSAGE_EVENTS, meet};
+use velvet_e2e::{Person, SOON, Transport, conversation_of, live::MESSAGE_EVENTS, meet};
 use velvet_kit::{Handle, client::ws::Socket, until};
 
 const EDIT: &str = "mutation($id: ID!, $body: String!) { editMessage(input: { messageId: $id, body: $body }) {
@@ -46,7 +46,15 @@ async fn the_same_client_id_again_is_the_same_message() -> Result<()> {
 async fn edits_deletions_and_reactions_reach_the_other_side_live() -> Result<()> {
     let stack = Handle::from_env()?;
     let _turn = stack.shared().await?;
-    let (alice, bob, conversation) = chat(&stack).await?;
+    for transport in Transport::ALL {
+        changes_arrive(&stack, transport).await.with_context(|| format!("over {transport:?}"))?;
+    }
+    Ok(())
+}
+
+async fn changes_arrive(stack: &Handle, transport: Transport) -> Result<()> {
+    let (alice, bob, conversation) = chat(stack).await?;
+    let bob = bob.over(transport);
     let mut bob_hears = bob.follow(MESSAGE_EVENTS, json!({})).await?;
     let id = said(&alice, &conversation, "c1", "helo").await?;
 

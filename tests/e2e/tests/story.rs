@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 use velvet_e2e::{
-    Person, SOON, conversation_of,
+    Person, SOON, Transport, conversation_of,
     live::{MATCH_EVENTS, MESSAGE_EVENTS},
 };
 use velvet_kit::{Handle, until};
@@ -12,9 +12,16 @@ use velvet_kit::{Handle, until};
 async fn two_strangers_like_each_other_and_both_see_the_match_with_its_conversation_live() -> Result<()> {
     let stack = Handle::from_env()?;
     let _turn = stack.shared().await?;
-    let (alice, bob) = (Person::sign_up(&stack, "alice").await?, Person::sign_up(&stack, "bob").await?);
-    let mut alice_hears = alice.follow(MATCH_EVENTS, json!({})).await?;
-    let mut bob_hears = bob.follow(MATCH_EVENTS, json!({})).await?;
+    for transport in Transport::ALL {
+        they_match(&stack, transport).await.with_context(|| format!("over {transport:?}"))?;
+    }
+    Ok(())
+}
+
+async fn they_match(stack: &Handle, transport: Transport) -> Result<()> {
+    let (alice, bob) = (Person::sign_up(stack, "alice").await?, Person::sign_up(stack, "bob").await?);
+    let mut alice_hears = alice.over(transport).follow(MATCH_EVENTS, json!({})).await?;
+    let mut bob_hears = bob.over(transport).follow(MATCH_EVENTS, json!({})).await?;
 
     assert_eq!(alice.swipe(&bob.id, "LIKE").await?, json!({ "__typename": "Swiped", "match": null }));
     let swiped = bob.swipe(&alice.id, "LIKE").await?;
@@ -35,7 +42,15 @@ async fn two_strangers_like_each_other_and_both_see_the_match_with_its_conversat
 async fn they_chat_live_and_one_who_was_away_has_missed_nothing() -> Result<()> {
     let stack = Handle::from_env()?;
     let _turn = stack.shared().await?;
-    let (alice, bob) = (Person::sign_up(&stack, "alice").await?, Person::sign_up(&stack, "bob").await?);
+    for transport in Transport::ALL {
+        they_chat(&stack, transport).await.with_context(|| format!("over {transport:?}"))?;
+    }
+    Ok(())
+}
+
+async fn they_chat(stack: &Handle, transport: Transport) -> Result<()> {
+    let (alice, bob) = (Person::sign_up(stack, "alice").await?, Person::sign_up(stack, "bob").await?);
+    let bob = bob.over(transport);
     let match_id = velvet_e2e::meet(&alice, &bob).await?;
     let conversation = conversation_of(&alice, &match_id).await?;
     let mut bob_hears = bob.follow(MESSAGE_EVENTS, json!({})).await?;

@@ -72,7 +72,8 @@ async fn admit(verifier: &Verifier, authorization: Option<&HeaderValue>) -> Resu
     }
 }
 
-fn refusal(error: Error, request: router::Request) -> Result<router::Response, BoxError> {
+/// The response to a request whose token is not good or cannot be checked.
+pub fn refusal(error: Error, request: router::Request) -> Result<router::Response, BoxError> {
     let status = match error {
         Error::Invalid => StatusCode::UNAUTHORIZED,
         Error::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -7,7 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Subscriptions over WebSocket (graphql-transport-ws), and queries and mutations over the same socket.
+/// Subscriptions over WebSocket (graphql-transport-ws), and queries and mutations over the same socket. Subscriptions
+/// over HTTP (graphql-sse, multipart) are served on the graph's own path, within the same bounds.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionsConfig {
@@ -20,7 +21,7 @@ pub struct SubscriptionsConfig {
     /// Where subgraphs are, by name. Those that are not named are taken from the supergraph's schema.
     #[serde(default)]
     pub subgraphs: HashMap<String, SubgraphConfig>,
-    /// Bounds of the clients' sockets.
+    /// Bounds of the clients' sockets and streams.
     #[serde(default)]
     pub client: ClientConfig,
     /// The sockets to the subgraphs.
@@ -45,26 +46,26 @@ pub struct SubgraphConfig {
     pub ws_url: Option<String>,
 }
 
-/// Bounds of the clients' sockets.
+/// Bounds of the clients' sockets and streams.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientConfig {
-    /// Open sockets in the process; beyond, an upgrade is answered with 503.
+    /// Open sockets and streams in the process; beyond, an upgrade or a request is answered with 503.
     pub sockets_max: usize,
-    /// Open sockets of one viewer; beyond, a socket is closed with 1013.
+    /// Open sockets and streams of one viewer; beyond, a socket is closed with 1013 and a request answered with 429.
     pub sockets_per_viewer_max: usize,
     /// Running operations on one socket; beyond, an operation is refused with `RATE_LIMITED`.
     pub operations_max: usize,
     /// How long a socket may be open without `connection_init`.
     pub init_timeout_ms: u64,
-    /// How often a socket is pinged.
+    /// How often a socket is pinged, and how long a stream is silent before its client gets a sign of life.
     pub ping_interval_ms: u64,
-    /// How long after a ping the client may be silent.
+    /// How long after a ping the client may be silent, or after a sign of life take nothing.
     pub pong_timeout_ms: u64,
     /// The largest message that a client may send.
     pub message_bytes_max: usize,
-    /// What may wait for a client that reads slowly. Beyond, the socket is closed with 4008 and the client resumes by
-    /// its cursors.
+    /// What may wait for a client that reads slowly. Beyond, the socket or stream ends with 4008 and the client resumes
+    /// by its cursors.
     pub queue_bytes_max: usize,
     /// The buffer that each socket reads into. It is held for as long as the socket is open.
     pub read_buffer_bytes: usize,
@@ -119,8 +120,8 @@ pub struct ExecutionConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DrainConfig {
-    /// After a reload, sockets of the old schema are closed one by one over this time, so that clients do not all come
-    /// back at once.
+    /// After a reload, sockets and streams of the old schema are closed one by one over this time, so that clients do
+    /// not all come back at once. Less than `supergraph.connection_shutdown_timeout`, which cuts the streams off.
     pub retire_window_ms: u64,
 }
 
@@ -172,7 +173,7 @@ impl Default for ExecutionConfig {
 
 impl Default for DrainConfig {
     fn default() -> Self {
-        Self { retire_window_ms: 60_000 }
+        Self { retire_window_ms: 20_000 }
     }
 }
 

@@ -26,7 +26,7 @@ use tower::{BoxError, ServiceExt as _};
 use super::config::{SubgraphConfig, SubscriptionsConfig, millis};
 use super::execute::{SubgraphAnswer, SubgraphCall, Subgraphs};
 use super::metrics::{self, Instruments};
-use super::plan::Planner;
+use super::plan::{Planned, Planner, Refused};
 use super::registry::REGISTRY;
 use super::upstream::Pool;
 use crate::plugins::auth::{self, Verifier};
@@ -127,6 +127,15 @@ impl Generation {
 
     pub(super) fn pool(&self, subgraph: &str) -> Option<&Pool> {
         self.subgraphs.get(subgraph).map(|subgraph| &subgraph.pool)
+    }
+
+    /// Plans an operation. Bounded, since planners may be busy with others' operations.
+    pub(super) async fn plan(&self, query: String, operation_name: Option<String>) -> Result<Planned, Refused> {
+        let limit = millis(self.config.execution.request_timeout_ms);
+        match tokio::time::timeout(limit, self.planner.plan(query, operation_name)).await {
+            Ok(planned) => planned,
+            Err(_) => Err(Refused::new("UNAVAILABLE", "the operation cannot be planned now")),
+        }
     }
 
     async fn retire(self: Arc<Self>) {

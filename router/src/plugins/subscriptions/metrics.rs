@@ -22,14 +22,16 @@ pub(super) struct Counter {
     value: AtomicU64,
 }
 
-pub(super) static SOCKETS: Gauge = Gauge::new("velvet.router.sockets", "Open client sockets");
-pub(super) static OPERATIONS: Gauge = Gauge::new("velvet.router.operations", "Running operations on client sockets");
+pub(super) static SOCKETS: Gauge = Gauge::new("velvet.router.sockets", "Open client sockets and streams");
+pub(super) static OPERATIONS: Gauge =
+    Gauge::new("velvet.router.operations", "Running operations on client sockets and streams");
 pub(super) static UPSTREAM_SOCKETS: Gauge = Gauge::new("velvet.router.upstream.sockets", "Open sockets to subgraphs");
 pub(super) static FORWARDED: Counter = Counter::new("velvet.router.events.forwarded", "Events sent on as they came");
 pub(super) static PROJECTED: Counter = Counter::new("velvet.router.events.projected", "Events cut to what was asked");
 pub(super) static EXECUTED: Counter =
     Counter::new("velvet.router.events.executed", "Events completed by other subgraphs");
-pub(super) static SLOW_CLOSES: Counter = Counter::new("velvet.router.sockets.slow", "Sockets closed as too slow");
+pub(super) static SLOW_CLOSES: Counter =
+    Counter::new("velvet.router.sockets.slow", "Sockets and streams closed as too slow");
 pub(super) static UPSTREAM_RECONNECTS: Counter =
     Counter::new("velvet.router.upstream.reconnects", "Sockets to subgraphs opened again after a loss");
 

@@ -1,4 +1,5 @@
-//! `velvet.subscriptions`: graphql-transport-ws on the router's own port.
+//! `velvet.subscriptions`: graphql-transport-ws on the router's own port, and streams as HTTP responses on the graph's
+//! own path.
 //!
 //! Must be the first plugin in the configuration: what it captures of the pipeline then contains the others.
 
@@ -17,7 +18,9 @@ mod registry;
 mod request;
 mod session;
 mod socket;
+mod stream;
 mod subscription;
+mod transport;
 mod upstream;
 
 use std::sync::Arc;
@@ -28,7 +31,7 @@ use apollo_router::services::{router, subgraph};
 use apollo_router::{Endpoint, ListenAddr, register_plugin};
 use multimap::MultiMap;
 use tower::util::BoxCloneService;
-use tower::{BoxError, ServiceBuilder, ServiceExt as _};
+use tower::{BoxError, ServiceBuilder, ServiceExt as _, service_fn};
 
 use config::SubscriptionsConfig;
 use generation::Generation;
@@ -66,8 +69,10 @@ impl Plugin for Subscriptions {
     /// Called once per pipeline, when its plugins are active.
     fn router_service(&self, service: router::BoxService) -> router::BoxService {
         let service = ServiceBuilder::new().buffered().service(service);
-        self.generation.go_live(BoxCloneService::new(service.clone()));
-        service.boxed()
+        let pipeline = BoxCloneService::new(service);
+        self.generation.go_live(pipeline.clone());
+        let generation = Arc::clone(&self.generation);
+        service_fn(move |request| stream::answer(Arc::clone(&generation), pipeline.clone(), request)).boxed()
     }
 
     /// Called once per pipeline and subgraph.

@@ -46,6 +46,9 @@ impl Outbound {
 
     /// Queues a message. When the queue is full the socket closes as too slow.
     pub(super) fn push(&self, message: Utf8Bytes) {
+        if message.is_empty() {
+            return;
+        }
         let mut state = self.state.lock();
         if state.close.is_some() {
             return;
@@ -108,8 +111,18 @@ impl Outbound {
         state.close.map_or(Next::Nothing, |(close, _)| Next::Close(close))
     }
 
-    /// Set when the socket must close now, whatever it is doing.
-    pub(super) fn closing_now(&self) -> Option<Close> {
+    /// Returns when the socket must close, whatever it is doing. It takes the wake-ups of messages too: see
+    /// [`Outbound::wake_if_waiting`].
+    pub(super) async fn told_to_close(&self) -> Close {
+        loop {
+            self.woken().await;
+            if let Some(close) = self.closing_now() {
+                return close;
+            }
+        }
+    }
+
+    fn closing_now(&self) -> Option<Close> {
         self.state.lock().close.and_then(|(close, when)| (when == When::Now).then_some(close))
     }
 

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json_bytes::{ByteString, Map, Value};
 
+use super::transport::Transport;
+
 /// The subprotocol's name.
 pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
 
@@ -26,6 +28,8 @@ impl Close {
         Self { code, reason }
     }
 
+    /// The one operation of a stream is over.
+    pub(super) const COMPLETED: Self = Self::new(1000, "Completed");
     /// The router stops or retires the socket's schema. Come back; resume by cursors.
     pub(super) const GOING_AWAY: Self = Self::new(1001, "Going away");
     pub(super) const TOO_LARGE: Self = Self::new(1009, "Message too large");
@@ -44,6 +48,28 @@ impl Close {
     pub(super) const INIT_TIMEOUT: Self = Self::new(4408, "Connection initialisation timeout");
     pub(super) const DUPLICATE: Self = Self::new(4409, "Subscriber already exists");
     pub(super) const TOO_MANY_INITS: Self = Self::new(4429, "Too many initialisation requests");
+
+    /// Whether the client has been told by the messages of its operations.
+    pub(super) fn is_told(self) -> bool {
+        matches!(self, Self::COMPLETED | Self::EXPIRED)
+    }
+}
+
+/// The protocol on a client's socket.
+pub(super) struct TransportWs;
+
+impl Transport for TransportWs {
+    fn next(&self, id: &str, response: &str, _extensions: Option<&str>) -> Utf8Bytes {
+        format!(r#"{{"id":{},"type":"next","payload":{response}}}"#, quoted(id)).into()
+    }
+
+    fn error(&self, id: &str, errors: &str) -> Utf8Bytes {
+        format!(r#"{{"id":{},"type":"error","payload":{errors}}}"#, quoted(id)).into()
+    }
+
+    fn complete(&self, id: &str) -> Utf8Bytes {
+        complete(id)
+    }
 }
 
 /// A message as it stands on the wire, its payload not yet read.
@@ -134,7 +160,7 @@ fn credentials(payload: Option<&RawValue>) -> Option<Credentials> {
 }
 
 /// Serde takes a list for a struct as well, member by member; JSON's objects are meant here.
-fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
 }
 
@@ -150,19 +176,15 @@ pub(super) fn complete(id: &str) -> Utf8Bytes {
     format!(r#"{{"id":{},"type":"complete"}}"#, quoted(id)).into()
 }
 
-/// `payload` is a whole GraphQL response.
-pub(super) fn next(id: &str, payload: &str) -> Utf8Bytes {
-    format!(r#"{{"id":{},"type":"next","payload":{payload}}}"#, quoted(id)).into()
-}
-
-/// `errors` is a list of GraphQL errors; the operation is over with it.
-pub(super) fn error(id: &str, errors: &str) -> Utf8Bytes {
-    format!(r#"{{"id":{},"type":"error","payload":{errors}}}"#, quoted(id)).into()
-}
-
-/// One GraphQL error as a list, for [`error`].
+/// One GraphQL error as a list, for [`Transport::error`].
 pub(super) fn failure(code: &str, message: &str) -> String {
     serde_json::json!([{ "message": message, "extensions": { "code": code } }]).to_string()
+}
+
+/// What ends a stream early, as a list of errors with the code that a socket would be closed with.
+pub(super) fn failure_of_close(close: Close) -> String {
+    let extensions = serde_json::json!({ "code": "UNAVAILABLE", "closeCode": close.code });
+    serde_json::json!([{ "message": close.reason, "extensions": extensions }]).to_string()
 }
 
 fn quoted(id: &str) -> String {

@@ -11,8 +11,9 @@ use serde_json::value::RawValue;
 use tower::{BoxError, ServiceExt as _};
 
 use super::config::millis;
-use super::protocol::{Operation, complete, error, failure, next};
+use super::protocol::{Operation, failure};
 use super::socket::Socket;
+use super::transport::Transport;
 use crate::plugins::partners;
 
 /// The pipeline looks at the body, not at the address; this one stands in its logs.
@@ -31,14 +32,15 @@ struct Response<'a> {
 
 /// Runs an operation and returns the messages that answer it.
 pub(super) async fn run(socket: &Socket, id: &str, operation: &Operation) -> Vec<Utf8Bytes> {
+    let transport = socket.transport;
     let limit = millis(socket.generation.config.execution.request_timeout_ms);
     match tokio::time::timeout(limit, call(socket, operation)).await {
-        Ok(Ok(body)) => answer(id, &body),
+        Ok(Ok(body)) => answer(transport, id, &body),
         Ok(Err(problem)) => {
             tracing::warn!(error = %problem, "an operation over the socket failed");
-            vec![error(id, &failure("INTERNAL", "the operation failed"))]
+            vec![transport.error(id, &failure("INTERNAL", "the operation failed"))]
         }
-        Err(_) => vec![error(id, &failure("UNAVAILABLE", "the operation took too long"))],
+        Err(_) => vec![transport.error(id, &failure("UNAVAILABLE", "the operation took too long"))],
     }
 }
 
@@ -73,21 +75,25 @@ async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError>
 }
 
 /// A response without data answers a request that was never executed: `error` in the protocol's terms.
-fn answer(id: &str, body: &Bytes) -> Vec<Utf8Bytes> {
+fn answer(transport: &dyn Transport, id: &str, body: &Bytes) -> Vec<Utf8Bytes> {
     let text = std::str::from_utf8(body).unwrap_or_default();
     match serde_json::from_str::<Response>(text) {
-        Ok(Response { data: None, errors: Some(errors) }) => vec![error(id, errors.get())],
-        Ok(_) => vec![next(id, text.trim()), complete(id)],
-        Err(_) => vec![error(id, &failure("INTERNAL", "the operation failed"))],
+        Ok(Response { data: None, errors: Some(errors) }) => vec![transport.error(id, errors.get())],
+        Ok(_) => vec![transport.next(id, text.trim(), None), transport.complete(id)],
+        Err(_) => vec![transport.error(id, &failure("INTERNAL", "the operation failed"))],
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::protocol::TransportWs;
     use super::*;
 
     fn texts(body: &'static str) -> Vec<String> {
-        answer("1", &Bytes::from_static(body.as_bytes())).iter().map(|text| text.as_str().to_owned()).collect()
+        answer(&TransportWs, "1", &Bytes::from_static(body.as_bytes()))
+            .iter()
+            .map(|text| text.as_str().to_owned())
+            .collect()
     }
 
     #[test]

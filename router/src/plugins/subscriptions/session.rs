@@ -13,7 +13,7 @@ use super::config::{ClientConfig, millis};
 use super::generation::Generation;
 use super::metrics::SLOW_CLOSES;
 use super::outbound::Next;
-use super::protocol::{self, ClientMessage, Close, Credentials, SUBPROTOCOL};
+use super::protocol::{self, ClientMessage, Close, Credentials, SUBPROTOCOL, TransportWs};
 use super::registry::{Admission, REGISTRY, Seat};
 use super::socket::Socket;
 use crate::plugins::auth;
@@ -27,7 +27,7 @@ type Ended = Option<Close>;
 
 /// Serves a client until its socket is closed.
 pub(super) async fn run(mut websocket: WebSocket, generation: Arc<Generation>, admission: Admission) {
-    let socket = Socket::new(generation);
+    let socket = Socket::new(generation, &TransportWs);
     let _membership = admission.register(&socket);
     let negotiated = websocket.protocol().is_some_and(|protocol| protocol == SUBPROTOCOL);
     let ended = if negotiated { Session::new(&socket).serve(&mut websocket).await } else { Some(Close::SUBPROTOCOL) };
@@ -168,22 +168,14 @@ impl<'s> Session<'s> {
                 }
             }
         };
-        let closing = async {
-            loop {
-                outbound.woken().await;
-                if let Some(close) = outbound.closing_now() {
-                    return close;
-                }
-            }
-        };
         let patience = millis(self.config().ping_interval_ms + self.config().pong_timeout_ms);
         let step = tokio::select! {
             biased;
             step = sending => step,
-            close = closing => ControlFlow::Break(Some(close)),
+            close = outbound.told_to_close() => ControlFlow::Break(Some(close)),
             () = tokio::time::sleep(patience) => ControlFlow::Break(Some(Close::SILENT)),
         };
-        // `closing` may have taken the wake-up of a message that came after the queue was found empty.
+        // `told_to_close` may have taken the wake-up of a message that came after the queue was found empty.
         outbound.wake_if_waiting();
         step
     }

@@ -1,27 +1,28 @@
-//! What a client's socket shares with all that sends to it: its queue, its operations, its viewer.
+//! What a client's connection, most often a socket, shares with all that sends to it: its queue, its operations, its viewer.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use axum::extract::ws::Utf8Bytes;
 use parking_lot::Mutex;
 use serde_json_bytes::Value;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
 
-use super::config::millis;
 use super::generation::Generation;
 use super::metrics::OPERATIONS;
 use super::outbound::Outbound;
 use super::plan::{Plan, Planned, Refused};
-use super::protocol::{Close, Object, Operation, error, failure};
+use super::protocol::{Close, Object, Operation, failure};
 use super::request;
 use super::subscription::{Start, Subscription};
+use super::transport::Transport;
 use crate::plugins::auth::Viewer;
 use crate::plugins::partners::{Caller, Meant, Refusal, Resolved, without_hash};
 
 pub(super) struct Socket {
     pub(super) generation: Arc<Generation>,
+    pub(super) transport: &'static dyn Transport,
     pub(super) outbound: Outbound,
     operations: Mutex<HashMap<Box<str>, Running>>,
     serials: AtomicU64,
@@ -29,6 +30,9 @@ pub(super) struct Socket {
     /// The partner whose socket it is.
     caller: OnceLock<Arc<Caller>>,
 }
+
+/// The id of the operation on a connection that carries one.
+const ONLY: &str = "";
 
 /// An operation, under the client's id.
 struct Running {
@@ -43,10 +47,11 @@ enum Kind {
 }
 
 impl Socket {
-    pub(super) fn new(generation: Arc<Generation>) -> Arc<Self> {
+    pub(super) fn new(generation: Arc<Generation>, transport: &'static dyn Transport) -> Arc<Self> {
         let outbound = Outbound::new(generation.config.client.queue_bytes_max);
         Arc::new(Self {
             generation,
+            transport,
             outbound,
             operations: Mutex::new(HashMap::new()),
             serials: AtomicU64::new(0),
@@ -114,14 +119,14 @@ impl Socket {
         if operations.len() >= self.generation.config.client.operations_max {
             drop(operations);
             let errors = failure("RATE_LIMITED", "too many operations run on this socket");
-            self.outbound.push(error(&id, &errors));
+            self.outbound.push(self.transport.error(&id, &errors));
             return Ok(());
         }
         let operation = match self.settle(operation) {
             Ok(operation) => operation,
             Err(refusal) => {
                 drop(operations);
-                self.outbound.push(error(&id, &refused_by(refusal)));
+                self.outbound.push(self.transport.error(&id, &refused_by(refusal)));
                 return Ok(());
             }
         };
@@ -132,7 +137,9 @@ impl Socket {
             self.generation.planner.known(query, operation.operation_name.as_deref())
         });
         if let Some(Planned::Subscription(plan)) = known {
-            self.start(&id, serial, plan, operation);
+            if let Err(refused) = self.start(&id, serial, plan, operation) {
+                self.refuse(&id, serial, &refused);
+            }
             return Ok(());
         }
         let planned = known.is_some();
@@ -168,6 +175,18 @@ impl Socket {
         Ok(operation)
     }
 
+    /// Starts the one subscription of a connection.
+    pub(super) fn open(self: &Arc<Self>, plan: Arc<Plan>, operation: Operation) -> Result<(), Refused> {
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        self.operations.lock().insert(ONLY.into(), Running { serial, kind: Kind::Task(None) });
+        OPERATIONS.add(1);
+        let started = self.start(ONLY, serial, plan, operation);
+        if started.is_err() {
+            self.forget(ONLY, serial);
+        }
+        started
+    }
+
     /// The client wants no more of it.
     pub(super) fn complete(&self, id: &str) {
         let running = self.operations.lock().remove(id);
@@ -187,11 +206,24 @@ impl Socket {
         found
     }
 
+    /// Says the last of an operation, unless it is not on the list any more.
+    pub(super) fn conclude(&self, id: &str, serial: u64, messages: impl IntoIterator<Item = Utf8Bytes>) {
+        if !self.forget(id, serial) {
+            return;
+        }
+        for message in messages {
+            self.outbound.push(message);
+        }
+        if self.transport.one_operation() {
+            self.outbound.close_after_queue(Close::COMPLETED);
+        }
+    }
+
     /// Ends all operations because the viewer's token has ended.
     pub(super) fn expire(&self) {
         let errors = failure("UNAUTHENTICATED", "the access token has expired");
         for id in self.stop_operations() {
-            self.outbound.push(error(&id, &errors));
+            self.outbound.push(self.transport.failure(&id, &errors));
         }
         self.outbound.close_after_queue(Close::EXPIRED);
     }
@@ -211,51 +243,38 @@ impl Socket {
     /// Plans an operation that was not known, or runs a query or a mutation.
     async fn prepare(self: Arc<Self>, id: String, serial: u64, operation: Operation, planned: bool) {
         if !planned && let Some(query) = operation.query.clone() {
-            match self.plan(query, operation.operation_name.clone()).await {
-                Ok(Planned::Subscription(plan)) => return self.start(&id, serial, plan, operation),
+            match self.generation.plan(query, operation.operation_name.clone()).await {
+                Ok(Planned::Subscription(plan)) => {
+                    if let Err(refused) = self.start(&id, serial, plan, operation) {
+                        self.refuse(&id, serial, &refused);
+                    }
+                    return;
+                }
                 Ok(Planned::Other) => {}
                 Err(refused) => return self.refuse(&id, serial, &refused),
             }
         }
         let messages = request::run(&self, &id, &operation).await;
-        if self.forget(&id, serial) {
-            for message in messages {
-                self.outbound.push(message);
-            }
-        }
+        self.conclude(&id, serial, messages);
     }
 
-    /// Bounded, since planners may be busy with others' operations.
-    async fn plan(&self, query: String, operation_name: Option<String>) -> Result<Planned, Refused> {
-        let limit = millis(self.generation.config.execution.request_timeout_ms);
-        match timeout(limit, self.generation.planner.plan(query, operation_name)).await {
-            Ok(planned) => planned,
-            Err(_) => Err(Refused::new("UNAVAILABLE", "the operation cannot be planned now")),
-        }
-    }
-
-    fn start(self: &Arc<Self>, id: &str, serial: u64, plan: Arc<Plan>, operation: Operation) {
-        let variables = match plan.coerce(&operation.variables.unwrap_or_default()) {
-            Ok(variables) => variables,
-            Err(refused) => return self.refuse(id, serial, &refused),
-        };
+    fn start(self: &Arc<Self>, id: &str, serial: u64, plan: Arc<Plan>, operation: Operation) -> Result<(), Refused> {
+        let variables = plan.coerce(&operation.variables.unwrap_or_default())?;
         let start = operation.extensions.as_ref().map(start).unwrap_or_default();
         let subscription = Subscription::new(self, id, serial, plan, variables, start);
         let mut operations = self.operations.lock();
         // The client may have lost interest while it was planned.
         let Some(running) = operations.get_mut(id).filter(|running| running.serial == serial) else {
-            return;
+            return Ok(());
         };
         running.kind = Kind::Subscription(Arc::clone(&subscription));
         drop(operations);
         subscription.attach();
+        Ok(())
     }
 
     fn refuse(&self, id: &str, serial: u64, refused: &Refused) {
-        if self.forget(id, serial) {
-            let errors = Value::Array(refused.0.clone()).to_string();
-            self.outbound.push(error(id, &errors));
-        }
+        self.conclude(id, serial, [self.transport.error(id, &refused.to_json())]);
     }
 }
 

@@ -15,7 +15,7 @@ use super::generation::Asking;
 use super::metrics::{EXECUTED, FORWARDED, PROJECTED};
 use super::plan::{Delivery, Plan};
 use super::project::project;
-use super::protocol::{self, Object, complete, error, next};
+use super::protocol::{self, Object};
 use super::socket::Socket;
 use super::upstream::{Lease, Listener};
 
@@ -35,14 +35,24 @@ pub(super) struct Subscription {
 struct State {
     /// The last position seen, at first the client's own.
     cursor: Option<Value>,
-    /// Whether the client still waits to be told where the stream starts.
-    announce: bool,
+    beginning: Beginning,
     upstream: Option<Lease>,
     /// Events that wait for their execution, in order.
     waiting: VecDeque<Waiting>,
     /// Whether a task works through what waits.
     working: bool,
     over: bool,
+}
+
+/// What is still to be said of where the stream starts.
+#[derive(Default, PartialEq)]
+enum Beginning {
+    /// The client waits to be told.
+    Asked,
+    /// It is told if its protocol has a place for it.
+    #[default]
+    Unasked,
+    Past,
 }
 
 enum Waiting {
@@ -91,13 +101,14 @@ impl Subscription {
         variables: Object,
         start: Start,
     ) -> Arc<Self> {
+        let beginning = if start.announce { Beginning::Asked } else { Beginning::Unasked };
         Arc::new_cyclic(|myself| Self {
             socket: Arc::clone(socket),
             id: id.into(),
             serial,
             plan,
             variables,
-            state: Mutex::new(State { cursor: start.after, announce: start.announce, ..State::default() }),
+            state: Mutex::new(State { cursor: start.after, beginning, ..State::default() }),
             myself: Weak::clone(myself),
         })
     }
@@ -131,9 +142,7 @@ impl Subscription {
     }
 
     fn finish(&self, message: Utf8Bytes) {
-        if self.socket.forget(&self.id, self.serial) {
-            self.socket.outbound.push(message);
-        }
+        self.socket.conclude(&self.id, self.serial, [message]);
         self.stop();
     }
 
@@ -152,18 +161,22 @@ impl Subscription {
             state.cursor = position.cursor;
         }
         if position.positioned {
-            if std::mem::take(&mut state.announce) {
-                let text = std::str::from_utf8(response).unwrap_or("null");
-                self.socket.outbound.push(next(&self.id, text));
+            match std::mem::replace(&mut state.beginning, Beginning::Past) {
+                Beginning::Asked => self.forward(response, &event),
+                Beginning::Unasked => self.say_position(&event),
+                Beginning::Past => {}
             }
             return;
+        }
+        // From now on an event may wait for its execution, and its position must not overtake it.
+        if state.beginning == Beginning::Unasked {
+            state.beginning = Beginning::Past;
         }
         // All under the lock: a client sees events in the order in which their positions were taken down.
         match self.plan.delivery {
             Delivery::Forward => {
                 FORWARDED.increment();
-                let text = std::str::from_utf8(response).unwrap_or("null");
-                self.socket.outbound.push(next(&self.id, text));
+                self.forward(response, &event);
             }
             Delivery::Project => {
                 PROJECTED.increment();
@@ -172,6 +185,20 @@ impl Subscription {
                 self.socket.outbound.push(message);
             }
             Delivery::Execute => self.enqueue(&mut state, Waiting::Event(response.clone())),
+        }
+    }
+
+    /// Sends a response as it came.
+    fn forward(&self, response: &Bytes, event: &Event) {
+        let text = std::str::from_utf8(response).unwrap_or("null");
+        let message = self.socket.transport.next(&self.id, text, event.extensions.map(RawValue::get));
+        self.socket.outbound.push(message);
+    }
+
+    fn say_position(&self, event: &Event) {
+        let message = event.extensions.and_then(|extensions| self.socket.transport.position(extensions.get()));
+        if let Some(message) = message {
+            self.socket.outbound.push(message);
         }
     }
 
@@ -232,7 +259,7 @@ impl Subscription {
     async fn executed(&self, response: &Bytes) -> Utf8Bytes {
         // It parsed when it was queued.
         let Ok(event) = serde_json::from_slice::<Event>(response) else {
-            return error(&self.id, &protocol::failure("INTERNAL", "the event does not parse"));
+            return self.socket.transport.error(&self.id, &protocol::failure("INTERNAL", "the event does not parse"));
         };
         EXECUTED.increment();
         let (mut data, mut errors) = self.read(response, &event);
@@ -271,7 +298,7 @@ impl Subscription {
             response.push_str(extensions.get());
         }
         response.push('}');
-        next(&self.id, &response)
+        self.socket.transport.next(&self.id, &response, extensions.map(RawValue::get))
     }
 }
 
@@ -309,11 +336,11 @@ impl Listener for Subscription {
     }
 
     fn error(self: Arc<Self>, id: u64, errors: &str) {
-        self.end(id, error(&self.id, errors));
+        self.end(id, self.socket.transport.error(&self.id, errors));
     }
 
     fn complete(self: Arc<Self>, id: u64) {
-        self.end(id, complete(&self.id));
+        self.end(id, self.socket.transport.complete(&self.id));
     }
 }
 

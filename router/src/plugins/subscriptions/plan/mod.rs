@@ -59,11 +59,16 @@ impl Plan {
 
 /// Why an operation does not run: GraphQL errors, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Refused(pub(super) Vec<Value>);
+pub(super) struct Refused(Vec<Value>);
 
 impl Refused {
     pub(super) fn new(code: &str, message: &str) -> Self {
         Self(vec![json!({ "message": message, "extensions": { "code": code } })])
+    }
+
+    /// The list of errors, as it stands in a response.
+    pub(super) fn to_json(&self) -> String {
+        Value::Array(self.0.clone()).to_string()
     }
 
     /// What went wrong is in the log; it is not for clients.
