@@ -83,7 +83,7 @@ impl Socket {
         {
             let errors = refused_by(refusal);
             for id in self.stop_operations() {
-                self.outbound.push(error(&id, &errors));
+                self.outbound.push(self.transport.error(&id, &errors));
             }
             self.outbound.close_after_queue(Close::FORBIDDEN);
         }

@@ -30,6 +30,7 @@ pub(super) async fn read(request: router::Request) -> Result<(router::Request, O
 fn of_url(query: &str) -> Option<Operation> {
     let request = graphql::Request::from_urlencoded_query(query.to_owned()).ok()?;
     let operation = Operation {
+        document_id: None,
         query: request.query,
         operation_name: request.operation_name,
         variables: Some(request.variables),
