@@ -7,6 +7,7 @@ mod compose;
 mod federation;
 mod http;
 mod idle;
+mod limits;
 mod live;
 mod process;
 mod protocol;

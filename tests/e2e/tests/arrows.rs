@@ -9,7 +9,8 @@ use std::{
 
 /// What each crate of ours may use of ours, besides in its tests.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("velvet-router", &[]),
+    ("velvet-edge", &[]),
+    ("velvet-router", &["velvet-edge"]),
     ("velvet-kernel", &[]),
     ("velvet-accounts", &["velvet-kernel"]),
     ("velvet-matching", &["velvet-kernel"]),

@@ -102,6 +102,8 @@ pub fn router_env(info: &StackInfo) -> Vec<(String, String)> {
         ("VELVET_ROUTER_HEALTH_LISTEN".to_owned(), without_scheme(&info.router_health_url)),
         ("VELVET_ROUTER_METRICS_LISTEN".to_owned(), without_scheme(&info.router_metrics_url)),
         ("VELVET_API_URL".to_owned(), info.api_url.clone()),
+        // The playground and the tests read the schema.
+        ("VELVET_ROUTER_INTROSPECTION".to_owned(), "true".to_owned()),
         ("APOLLO_TELEMETRY_DISABLED".to_owned(), "true".to_owned()),
     ];
     if playground.is_dir() {

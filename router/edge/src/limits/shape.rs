@@ -132,7 +132,9 @@ impl<'d> Tally<'d> {
                     inner
                 }
                 Selection::FragmentSpread(spread) => {
-                    let mut inner = self.fragments.get(spread.fragment_name.as_str()).copied().unwrap_or_default();
+                    // One that is not there counts too: what doubles it each time must not look like nothing.
+                    let missing = Count { fields: 1, top: 1, ..Count::default() };
+                    let mut inner = self.fragments.get(spread.fragment_name.as_str()).copied().unwrap_or(missing);
                     inner.directives = inner.directives.saturating_add(count_directives(&spread.directives)?);
                     inner
                 }

@@ -30,6 +30,7 @@ use super::plan::Planner;
 use super::registry::REGISTRY;
 use super::upstream::Pool;
 use crate::plugins::auth::{self, Verifier};
+use crate::plugins::limits::{self, Gate};
 
 /// An event comes once: while a subgraph says that it will be back, the event waits for it this long. Less than
 /// `fetch_timeout_ms` by default, so that what the subgraph said last is what the client gets.
@@ -69,6 +70,7 @@ struct Captured {
     pipeline: Option<router::BoxCloneService>,
     subgraphs: HashMap<String, subgraph::BoxCloneService>,
     verifier: Option<Arc<Verifier>>,
+    gate: Option<Arc<Gate>>,
     instruments: Option<Instruments>,
 }
 
@@ -77,7 +79,7 @@ impl Generation {
         let supergraph = Supergraph::new_with_router_specs(sdl)?;
         let schema = supergraph.schema.schema().clone();
         let plans_max = NonZeroUsize::new(config.execution.plans_max).unwrap_or(NonZeroUsize::MIN);
-        let planner = Planner::new(&supergraph, plans_max, config.execution.planning_max.max(1), Vec::new())?;
+        let planner = Planner::new(&supergraph, plans_max, config.execution.planning_max.max(1))?;
         Ok(Arc::new(Self {
             number: COUNT.fetch_add(1, Ordering::Relaxed),
             subgraphs: subgraphs(&schema, &config)?,
@@ -98,6 +100,7 @@ impl Generation {
         let mut captured = self.captured.lock();
         captured.pipeline = Some(pipeline);
         captured.verifier = auth::live();
+        captured.gate = limits::live();
         captured.instruments = Some(metrics::observe());
         drop(captured);
         let previous = LIVE.lock().replace(Arc::clone(self));
@@ -113,6 +116,11 @@ impl Generation {
 
     pub(super) fn verifier(&self) -> Option<Arc<Verifier>> {
         self.captured.lock().verifier.clone()
+    }
+
+    /// What checks operations before they are planned; nothing without its plugin.
+    pub(super) fn gate(&self) -> Option<Arc<Gate>> {
+        self.captured.lock().gate.clone()
     }
 
     pub(super) fn pool(&self, subgraph: &str) -> Option<&Pool> {

@@ -18,6 +18,7 @@ use super::protocol::{Close, Object, Operation, error, failure};
 use super::request;
 use super::subscription::{Start, Subscription};
 use crate::plugins::auth::Viewer;
+use crate::plugins::limits::{Asked, Audience};
 
 pub(super) struct Socket {
     pub(super) generation: Arc<Generation>,
@@ -96,7 +97,10 @@ impl Socket {
             self.generation.planner.known(query, operation.operation_name.as_deref())
         });
         if let Some(Planned::Subscription(plan)) = known {
-            self.start(&id, serial, plan, operation);
+            match self.check(&operation) {
+                Ok(()) => self.start(&id, serial, plan, operation),
+                Err(refused) => self.refuse(&id, serial, &refused),
+            }
             return Ok(());
         }
         let planned = known.is_some();
@@ -155,6 +159,9 @@ impl Socket {
     /// Plans an operation that was not known, or runs a query or a mutation.
     async fn prepare(self: Arc<Self>, id: String, serial: u64, operation: Operation, planned: bool) {
         if !planned && let Some(query) = operation.query.clone() {
+            if let Err(refused) = self.check(&operation) {
+                return self.refuse(&id, serial, &refused);
+            }
             match self.plan(query, operation.operation_name.clone()).await {
                 Ok(Planned::Subscription(plan)) => return self.start(&id, serial, plan, operation),
                 Ok(Planned::Other) => {}
@@ -167,6 +174,17 @@ impl Socket {
                 self.outbound.push(message);
             }
         }
+    }
+
+    /// Before a subscription is planned and each time that it starts: a plan is kept, variables are not. Queries and
+    /// mutations are checked by the pipeline.
+    fn check(&self, operation: &Operation) -> Result<(), Refused> {
+        let (Some(gate), Some(query)) = (self.generation.gate(), operation.query.as_deref()) else { return Ok(()) };
+        let audience = if self.viewer.lock().is_some() { Audience::User } else { Audience::Anonymous };
+        let none = Object::new();
+        let variables = operation.variables.as_ref().unwrap_or(&none);
+        let asked = Asked { query, operation_name: operation.operation_name.as_deref(), variables };
+        gate.check(asked, audience).map_err(|refusal| Refused(vec![refusal.to_graphql()]))
     }
 
     /// Bounded, since planners may be busy with others' operations.
