@@ -162,7 +162,7 @@ impl Shelf {
 #[TypeDirective(location = "FieldDefinition", composable = "https://velvet.dev/cost/v1.0")]
 fn cost(weight: String) {}
 
-#[TypeDirective(location = "FieldDefinition", composable = "https://velvet.dev/cost/v1.0")]
+#[TypeDirective(location = "FieldDefinition", name = "listSize", composable = "https://velvet.dev/cost/v1.0")]
 fn list_size(
     assumed_size: i32,
     slicing_arguments: Vec<String>,

@@ -21,7 +21,7 @@ use apollo_router::services::{router, supergraph};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json_bytes::json;
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, service_fn};
+use tower::{BoxError, ServiceBuilder, ServiceExt as _, service_fn};
 use velvet_edge::limits::{Code, Refusal};
 
 pub use config::Audience;
@@ -56,12 +56,9 @@ impl Plugin for Limits {
     fn router_service(&self, service: router::BoxService) -> router::BoxService {
         self.gate.go_live();
         let (gate, requests_max) = (Arc::clone(&self.gate), self.requests_in_flight_max);
-        let inner = ServiceBuilder::new().buffered().service(service);
-        service_fn(move |request: router::Request| {
-            let (gate, inner) = (Arc::clone(&gate), inner.clone());
-            async move { serve(&gate, requests_max, inner, request).await }
-        })
-        .boxed()
+        let inner = router::BoxCloneService::new(ServiceBuilder::new().buffered().service(service));
+        service_fn(move |request: router::Request| serve(Arc::clone(&gate), requests_max, inner.clone(), request))
+            .boxed()
     }
 
     fn supergraph_service(&self, service: supergraph::BoxService) -> supergraph::BoxService {
@@ -78,13 +75,13 @@ impl Plugin for Limits {
 }
 
 async fn serve(
-    gate: &Gate,
+    gate: Arc<Gate>,
     requests_max: usize,
-    inner: impl Service<router::Request, Response = router::Response, Error = BoxError>,
+    inner: router::BoxCloneService,
     request: router::Request,
 ) -> Result<router::Response, BoxError> {
     let context = request.context.clone();
-    let request = match admit(gate, request).await? {
+    let request = match admit(&gate, request).await? {
         Ok(request) => request,
         Err(refusal) => return refused(refusal, context),
     };
@@ -177,10 +174,10 @@ fn held(mut response: router::Response, permit: Permit) -> router::Response {
     response
 }
 
+/// Not 413 for a long body: Apollo Router puts an answer of its own in the place of every 413.
 fn status(code: Code) -> StatusCode {
     match code {
         Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-        Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     }
 }
