@@ -1,7 +1,10 @@
 //! What the router decides about callers and their operations, as pure functions: no router, no network, no clock.
 
+pub mod cost;
 pub mod key;
+pub mod limits;
 pub mod manifest;
+pub mod protocol;
 pub mod scope;
 pub mod signature;
 

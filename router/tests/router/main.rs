@@ -8,6 +8,7 @@ mod compose;
 mod federation;
 mod http;
 mod idle;
+mod limits;
 mod live;
 mod multipart;
 mod operations;

@@ -29,6 +29,7 @@ pub struct Stack {
 pub struct Router {
     pub port: u16,
     pub metrics_port: u16,
+    health_port: u16,
     process: Child,
     folder: TempDir,
 }
@@ -101,13 +102,14 @@ impl Router {
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
-        let router = Self { port, metrics_port, process, folder };
-        let health = format!("http://127.0.0.1:{health_port}/health?ready");
-        eventually("the router is ready", async || {
-            reqwest::get(&health).await.is_ok_and(|response| response.status().is_success())
-        })
-        .await;
+        let router = Self { port, metrics_port, health_port, process, folder };
+        eventually("the router is ready", async || router.is_healthy().await).await;
         router
+    }
+
+    pub async fn is_healthy(&self) -> bool {
+        let health = format!("http://127.0.0.1:{}/health?ready", self.health_port);
+        reqwest::get(&health).await.is_ok_and(|response| response.status().is_success())
     }
 
     pub fn graphql_url(&self) -> String {
@@ -128,10 +130,15 @@ impl Router {
 
     /// A count that the router shows to Prometheus; 0 when it has not been shown yet.
     pub async fn metric(&self, name: &str) -> u64 {
-        let url = format!("http://127.0.0.1:{}/metrics", self.metrics_port);
-        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let text = self.metrics().await;
         let line = text.lines().find(|line| line.starts_with(name));
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// All that the router shows to Prometheus.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://127.0.0.1:{}/metrics", self.metrics_port);
+        reqwest::get(url).await.unwrap().text().await.unwrap()
     }
 
     /// Asks the process to end, as an orchestrator would.
@@ -160,6 +167,13 @@ pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         }
     };
     assert!(tokio::time::timeout(PATIENCE, asking).await.is_ok(), "not within {PATIENCE:?}: {what}");
+}
+
+/// Whether the router takes the shipped configuration with `overrides` laid over it.
+pub fn is_valid(overrides: &str) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path(), overrides);
+    Command::new(BINARY).args(["config", "validate"]).arg(config).output().unwrap().status.success()
 }
 
 /// Composes with the binary's own subcommand.

@@ -94,7 +94,9 @@ async fn a_client_that_comes_back_with_its_cursor_gets_what_it_missed() {
 
 #[tokio::test]
 async fn a_stream_outlives_its_schema_for_a_while_and_is_then_told_to_come_back() {
-    let stack = start("plugins: {velvet.subscriptions: {drain: {retire_window_ms: 12000}}}").await;
+    let told = "velvet.limits: {introspection: true}";
+    let drain = "velvet.subscriptions: {drain: {retire_window_ms: 12000}}";
+    let stack = start(&format!("{{supergraph: {{introspection: true}}, plugins: {{{told}, {drain}}}}}")).await;
     let mut alice = stack.viewer("alice").await;
     alice.subscribe("s", "subscription { texts }").await;
     let mut sse = Stream::open(&stack, SSE, "carol", "subscription { texts }").await;

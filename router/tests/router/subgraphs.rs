@@ -2,13 +2,13 @@
 
 #![expect(clippy::unused_async, reason = "resolvers are async, whether they wait or not")]
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_graphql::futures_util::{Stream, StreamExt as _};
 use async_graphql::{
     Context, EmptyMutation, EmptySubscription, ErrorExtensions as _, ID, Object, Schema, SimpleObject, Subscription,
-    Union,
+    TypeDirective, Union,
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -35,6 +35,10 @@ pub struct World {
     pub registered: Mutex<Vec<(Option<String>, Value)>>,
     /// What is said to the next registrations, in place of taking them.
     pub register_refusal: Mutex<Option<(u16, Value)>>,
+    /// How many queries of `wait` have arrived.
+    pub waiting: AtomicUsize,
+    /// Whether they are answered.
+    pub released: watch::Sender<bool>,
 }
 
 #[derive(Clone)]
@@ -56,6 +60,8 @@ impl World {
             partner_token_seconds: Mutex::new(Some(900)),
             registered: Mutex::default(),
             register_refusal: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            released: watch::Sender::new(false),
         })
     }
 
@@ -144,9 +150,37 @@ impl Post {
     async fn likers(&self) -> Vec<Option<Reference>> {
         ["ann", "missing", "ann"].map(|id| Some(Reference { id: id.to_owned() })).into()
     }
+    async fn previous(&self) -> Option<Self> {
+        None
+    }
     async fn editor(&self) -> Option<Reference> {
         Some(Reference { id: self.author_id.clone() })
     }
+}
+
+struct Shelf {
+    size: i32,
+}
+
+#[Object]
+impl Shelf {
+    async fn posts(&self) -> Vec<Post> {
+        let post =
+            |number: i32| Post { id: number.to_string().into(), text: String::new(), author_id: "ann".to_owned() };
+        (0..self.size).map(post).collect()
+    }
+}
+
+#[TypeDirective(location = "FieldDefinition", composable = "https://velvet.dev/cost/v1.0")]
+fn cost(weight: String) {}
+
+#[TypeDirective(location = "FieldDefinition", name = "listSize", composable = "https://velvet.dev/cost/v1.0")]
+fn list_size(
+    assumed_size: i32,
+    slicing_arguments: Vec<String>,
+    sized_fields: Vec<String>,
+    require_one_slicing_argument: bool,
+) {
 }
 
 #[derive(SimpleObject)]
@@ -171,6 +205,26 @@ pub struct MatchingQuery;
 impl MatchingQuery {
     async fn hello(&self, name: String) -> String {
         format!("hello {name}")
+    }
+    async fn recent(&self, #[graphql(default = 20)] first: usize) -> Vec<Post> {
+        let post =
+            |number: usize| Post { id: number.to_string().into(), text: String::new(), author_id: "ann".to_owned() };
+        (0..first.min(3)).map(post).collect()
+    }
+    #[graphql(directive = cost::apply("7".to_owned()))]
+    async fn dear(&self) -> bool {
+        true
+    }
+    #[graphql(directive = list_size::apply(2, vec!["count".to_owned()], vec!["posts".to_owned()], false))]
+    async fn shelf(&self, count: Option<i32>) -> Shelf {
+        Shelf { size: count.unwrap_or(2) }
+    }
+    /// Answers when it is told to.
+    async fn wait(&self, ctx: &Context<'_>) -> bool {
+        let world = ctx.data_unchecked::<Arc<World>>();
+        world.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut released = world.released.subscribe();
+        released.wait_for(|released| *released).await.is_ok()
     }
 }
 

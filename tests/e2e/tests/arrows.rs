@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("velvet-e2e", &["velvet-kit"]),
     ("velvet-faults", &["velvet-kernel", "velvet-kit", "velvet-e2e"]),
     ("velvet-load", &["velvet-kit", "velvet-e2e"]),
+    ("velvet-fuzz", &["velvet-edge", "velvet-kernel"]),
 ];
 
 /// What links a database.

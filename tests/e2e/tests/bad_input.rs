@@ -16,11 +16,12 @@ async fn pages_of_no_or_too_many_entries_are_refused() -> Result<()> {
     let _turn = stack.shared().await?;
     let alice = Person::sign_up(&stack, "alice").await?;
     for field in ["matches", "conversations"] {
-        for (first, fits) in [(1, true), (100, true), (0, false), (-1, false), (101, false)] {
+        let refused = Some("INVALID_ARGUMENT");
+        // What is above every page is refused by the router already.
+        for (first, expected) in [(1, None), (100, None), (0, refused), (-1, refused), (101, Some("LIST_TOO_LARGE"))] {
             let query = format!("{{ {field}(first: {first}) {{ nodes {{ id }} }} }}");
             let answer = alice.client.send(&query, json!({})).await?;
-            let code = answer.code();
-            assert_eq!(code, (!fits).then_some("INVALID_ARGUMENT"), "{query}");
+            assert_eq!(answer.code(), expected, "{query}");
         }
         let query = format!("{{ {field}(after: \"nonsense\") {{ nodes {{ id }} }} }}");
         assert_eq!(alice.client.send(&query, json!({})).await?.code(), Some("INVALID_ARGUMENT"), "{query}");

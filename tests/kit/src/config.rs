@@ -113,6 +113,8 @@ pub fn router_env(info: &StackInfo) -> Vec<(String, String)> {
         ("VELVET_OTLP_ENDPOINT".to_owned(), info.collector_url.clone()),
         ("VELVET_TRACE_RATIO".to_owned(), "0".to_owned()),
         ("VELVET_REDIS_URLS".to_owned(), info.redis_urls.join(",")),
+        // The playground and the tests read the schema.
+        ("VELVET_ROUTER_INTROSPECTION".to_owned(), "true".to_owned()),
         ("APOLLO_TELEMETRY_DISABLED".to_owned(), "true".to_owned()),
     ];
     if playground.is_dir() {

@@ -21,6 +21,9 @@ use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 use config::AuthConfig;
 pub use verify::{Error, Verifier, Viewer};
 
+/// Where the context has the viewer's id, once a token was found to be good.
+pub const VIEWER_KEY: &str = "velvet::viewer";
+
 /// The verifier of the live pipeline. Plugins cannot see one another; this is where the others find it.
 static LIVE: LazyLock<ArcSwapOption<Verifier>> = LazyLock::new(ArcSwapOption::empty);
 
@@ -51,7 +54,12 @@ impl Plugin for Auth {
                 let authorization = request.router_request.headers().get(header::AUTHORIZATION).cloned();
                 async move {
                     match admit(&verifier, authorization.as_ref()).await {
-                        Ok(()) => Ok(ControlFlow::Continue(request)),
+                        Ok(viewer) => {
+                            if let Some(viewer) = viewer {
+                                request.context.insert(VIEWER_KEY, viewer.subject.to_string())?;
+                            }
+                            Ok(ControlFlow::Continue(request))
+                        }
                         Err(error) => Ok(ControlFlow::Break(refusal(error, request)?)),
                     }
                 }
@@ -62,12 +70,12 @@ impl Plugin for Auth {
     }
 }
 
-async fn admit(verifier: &Verifier, authorization: Option<&HeaderValue>) -> Result<(), Error> {
+async fn admit(verifier: &Verifier, authorization: Option<&HeaderValue>) -> Result<Option<Viewer>, Error> {
     match authorization {
-        None => Ok(()),
+        None => Ok(None),
         Some(value) => {
             let value = value.to_str().map_err(|_| Error::Invalid)?;
-            verifier.check(value).await.map(drop)
+            verifier.check(value).await.map(Some)
         }
     }
 }

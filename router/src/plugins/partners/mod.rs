@@ -11,7 +11,6 @@ mod ahead;
 mod cached;
 mod caller;
 mod config;
-mod cost;
 mod endpoint;
 mod first_party;
 mod graph;
@@ -150,6 +149,11 @@ impl Plugin for Partners {
         let call = Endpoint::from_router_service(format!("{path}/{{id}}"), endpoint::call(Arc::clone(&self.gate)));
         MultiMap::from_iter([(listen.clone(), publish), (listen, call)])
     }
+}
+
+/// The partner that a request came from.
+pub fn caller(context: &Context) -> Option<Arc<Caller>> {
+    marked(context)
 }
 
 fn mark<T: Send + Sync + 'static>(context: &Context, mark: T) {

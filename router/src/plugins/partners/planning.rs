@@ -4,16 +4,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apollo_compiler::executable::Operation;
 use apollo_compiler::parser::Parser;
 use apollo_compiler::validation::WithErrors;
-use apollo_compiler::{ExecutableDocument, Name};
+use apollo_compiler::{ExecutableDocument, Schema};
 use apollo_federation::Supergraph;
 use apollo_federation::query_plan::query_planner::{QueryPlanOptions, QueryPlanner, QueryPlannerConfig};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tower::BoxError;
+use velvet_edge::cost::{self, Weights};
+use velvet_edge::limits::Document;
 
-use super::cost::cost;
 use super::graph::{RECURSION_MAX, TOKENS_MAX};
 
 /// How long planning one operation may take; what takes longer there would take as long at its first call.
@@ -31,6 +31,7 @@ pub(super) struct Planning {
 
 pub(super) struct Checker {
     planner: QueryPlanner,
+    weights: Weights,
 }
 
 impl Planning {
@@ -55,7 +56,11 @@ impl Planning {
 impl Checker {
     fn new(sdl: &str) -> Result<Self, BoxError> {
         let supergraph = Supergraph::new_with_router_specs(sdl)?;
-        Ok(Self { planner: QueryPlanner::new(&supergraph, QueryPlannerConfig::default())? })
+        let annotated = Schema::parse(sdl, "supergraph.graphql").map_err(|invalid| invalid.errors.to_string())?;
+        Ok(Self {
+            planner: QueryPlanner::new(&supergraph, QueryPlannerConfig::default())?,
+            weights: Weights::of(&annotated)?,
+        })
     }
 
     /// What the operation costs, or what is wrong with it. Takes a processor.
@@ -68,10 +73,10 @@ impl Checker {
             .map_err(|invalid| problems(&invalid))?
             .validate(schema)
             .map_err(|invalid| problems(&invalid))?;
-        let operation: &Operation =
+        let operation =
             document.operations.get(None).map_err(|_| vec!["exactly one operation may stand in a text".to_owned()])?;
-        let cost = cost(&document, operation);
-        let name: Option<Name> = operation.name.clone();
+        let cost = self.cost(text)?;
+        let name = operation.name.clone();
         let started = Instant::now();
         let in_time = || {
             if started.elapsed() > PLAN_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -85,6 +90,16 @@ impl Checker {
                 Err(vec!["the operation cannot be planned".to_owned()])
             }
         }
+    }
+}
+
+impl Checker {
+    /// The most that any call of the operation costs.
+    fn cost(&self, text: &str) -> Result<u32, Vec<String>> {
+        let unweighable = || vec!["the operation's cost cannot be told".to_owned()];
+        let document = Document::parse(text, TOKENS_MAX as u64).map_err(|_| unweighable())?;
+        let estimate = cost::estimate(&self.weights, &document, None, None).map_err(|_| unweighable())?;
+        Ok(u32::try_from(estimate.ok_or_else(unweighable)?.cost).unwrap_or(u32::MAX))
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn supergraph() -> Supergraph {
 }
 
 pub(super) fn planner() -> Planner {
-    Planner::new(&supergraph(), NonZeroUsize::new(8).unwrap(), 1, Vec::new()).unwrap()
+    Planner::new(&supergraph(), NonZeroUsize::new(8).unwrap(), 1).unwrap()
 }
 
 pub(super) async fn try_plan(query: &str) -> Result<Planned, Refused> {

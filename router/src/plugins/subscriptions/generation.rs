@@ -27,9 +27,11 @@ use super::config::{SubgraphConfig, SubscriptionsConfig, millis};
 use super::execute::{SubgraphAnswer, SubgraphCall, Subgraphs};
 use super::metrics::{self, Instruments};
 use super::plan::{Planned, Planner, Refused};
+use super::protocol::{Object, Operation};
 use super::registry::REGISTRY;
 use super::upstream::Pool;
 use crate::plugins::auth::{self, Verifier};
+use crate::plugins::limits::{self, Asked, Audience};
 use crate::plugins::partners::{self, Gate};
 
 const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -73,6 +75,7 @@ struct Captured {
     subgraphs: HashMap<String, subgraph::BoxCloneService>,
     verifier: Option<Arc<Verifier>>,
     gate: Option<Arc<Gate>>,
+    limits: Option<Arc<limits::Gate>>,
     instruments: Option<Instruments>,
 }
 
@@ -81,7 +84,7 @@ impl Generation {
         let supergraph = Supergraph::new_with_router_specs(sdl)?;
         let schema = supergraph.schema.schema().clone();
         let plans_max = NonZeroUsize::new(config.execution.plans_max).unwrap_or(NonZeroUsize::MIN);
-        let planner = Planner::new(&supergraph, plans_max, config.execution.planning_max.max(1), Vec::new())?;
+        let planner = Planner::new(&supergraph, plans_max, config.execution.planning_max.max(1))?;
         Ok(Arc::new(Self {
             number: COUNT.fetch_add(1, Ordering::Relaxed),
             subgraphs: subgraphs(&schema, &config)?,
@@ -103,6 +106,7 @@ impl Generation {
         captured.pipeline = Some(pipeline);
         captured.verifier = auth::live();
         captured.gate = partners::live();
+        captured.limits = limits::live();
         captured.instruments = Some(metrics::observe());
         drop(captured);
         let previous = LIVE.lock().replace(Arc::clone(self));
@@ -127,6 +131,17 @@ impl Generation {
 
     pub(super) fn pool(&self, subgraph: &str) -> Option<&Pool> {
         self.subgraphs.get(subgraph).map(|subgraph| &subgraph.pool)
+    }
+
+    /// Holds an operation against the limits of its audience, before it is planned and each time that it starts: a plan
+    /// is kept, variables are not. Queries and mutations are checked by the pipeline.
+    pub(super) fn check(&self, operation: &Operation, audience: Audience) -> Result<(), Refused> {
+        let limits = self.captured.lock().limits.clone();
+        let (Some(limits), Some(query)) = (limits, operation.query.as_deref()) else { return Ok(()) };
+        let none = Object::new();
+        let variables = operation.variables.as_ref().unwrap_or(&none);
+        let asked = Asked { query, operation_name: operation.operation_name.as_deref(), variables };
+        limits.check(asked, audience).map_err(|refusal| Refused(vec![refusal.to_graphql()]))
     }
 
     /// Plans an operation. Bounded, since planners may be busy with others' operations.

@@ -1,20 +1,13 @@
 //! graphql-transport-ws: its messages and close codes
 //! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>).
 
-use std::borrow::Cow;
-
 use axum::extract::ws::Utf8Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json_bytes::{ByteString, Map, Value};
+pub(super) use velvet_edge::protocol::{ClientMessage, Credentials, Envelope, Object, Operation, object};
 
 use super::transport::Transport;
 
 /// The subprotocol's name.
 pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
-
-/// A JSON object whose strings share the bytes that they were read from.
-pub(super) type Object = Map<ByteString, Value>;
 
 /// Why a socket is closed. Reasons are for people; programs read the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,98 +65,6 @@ impl Transport for TransportWs {
     }
 }
 
-/// A message as it stands on the wire, its payload not yet read.
-#[derive(Deserialize)]
-pub(super) struct Envelope<'a> {
-    #[serde(borrow, rename = "type")]
-    pub(super) kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    pub(super) id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) payload: Option<&'a RawValue>,
-}
-
-/// The payload of `connection_init` and, to renew the token, of `ping`.
-#[derive(Default, Deserialize)]
-pub(super) struct Credentials {
-    /// `Bearer <access token>`.
-    #[serde(default, alias = "Authorization")]
-    pub(super) authorization: Option<String>,
-    /// A partner's key; in `connection_init` alone.
-    #[serde(default, rename = "apiKey")]
-    pub(super) api_key: Option<String>,
-    /// The proof that the caller holds the key.
-    #[serde(default)]
-    pub(super) signature: Option<Signed>,
-}
-
-/// The parts of a signature; what is signed is the `GET` of the socket's path, without a body.
-#[derive(Deserialize)]
-pub(super) struct Signed {
-    pub(super) timestamp: u64,
-    pub(super) nonce: String,
-    pub(super) signature: String,
-}
-
-/// The payload of `subscribe`.
-#[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the protocol's own names")]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Operation {
-    #[serde(default)]
-    pub(super) query: Option<String>,
-    /// A registered operation, in place of a text.
-    #[serde(default)]
-    pub(super) document_id: Option<String>,
-    #[serde(default)]
-    pub(super) operation_name: Option<String>,
-    #[serde(default)]
-    pub(super) variables: Option<Object>,
-    #[serde(default)]
-    pub(super) extensions: Option<Object>,
-}
-
-/// What a client asks for.
-pub(super) enum ClientMessage {
-    Init(Credentials),
-    Ping(Credentials),
-    Pong,
-    Subscribe(String, Box<Operation>),
-    Complete(String),
-}
-
-impl ClientMessage {
-    /// Nothing when the message is not of the protocol.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let envelope: Envelope = object(text)?;
-        let id = |id: Option<Cow<str>>| id.filter(|id| !id.is_empty()).map(Cow::into_owned);
-        match envelope.kind.as_ref() {
-            "connection_init" => credentials(envelope.payload).map(Self::Init),
-            "ping" => credentials(envelope.payload).map(Self::Ping),
-            "pong" => Some(Self::Pong),
-            "complete" => Some(Self::Complete(id(envelope.id)?)),
-            "subscribe" => {
-                let operation = object(envelope.payload?.get())?;
-                Some(Self::Subscribe(id(envelope.id)?, Box::new(operation)))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// The payload must be an object, null or absent; what else stands in it is the client's own.
-fn credentials(payload: Option<&RawValue>) -> Option<Credentials> {
-    match payload.map(RawValue::get) {
-        None | Some("null") => Some(Credentials::default()),
-        Some(payload) => object(payload),
-    }
-}
-
-/// Serde takes a list for a struct as well, member by member; JSON's objects are meant here.
-pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
-    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
-}
-
 pub(super) fn connection_ack() -> Utf8Bytes {
     Utf8Bytes::from_static(r#"{"type":"connection_ack"}"#)
 }
@@ -194,29 +95,6 @@ fn quoted(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_not_of_the_protocol_is_not_a_message() {
-        for text in [
-            "",
-            "hello",
-            "[]",
-            "{}",
-            r#"{"type":"start"}"#,
-            r#"{"type":"subscribe","payload":{"query":"{ me }"}}"#,
-            r#"{"type":"subscribe","id":"","payload":{"query":"{ me }"}}"#,
-            r#"{"type":"subscribe","id":7,"payload":{"query":"{ me }"}}"#,
-            r#"{"type":"subscribe","id":"1"}"#,
-            r#"{"type":"subscribe","id":"1","payload":{"query":7}}"#,
-            r#"{"type":"complete"}"#,
-            r#"{"type":"connection_init","payload":[]}"#,
-            r#"{"type":"subscribe","id":"1","payload":[]}"#,
-            r#"["ping"]"#,
-            r#"{"type":"connection_init","payload":{"authorization":7}}"#,
-        ] {
-            assert!(ClientMessage::parse(text).is_none(), "{text}");
-        }
-    }
 
     #[test]
     fn an_id_is_quoted_on_its_way_back() {

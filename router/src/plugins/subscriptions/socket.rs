@@ -18,6 +18,7 @@ use super::request;
 use super::subscription::{Start, Subscription};
 use super::transport::Transport;
 use crate::plugins::auth::Viewer;
+use crate::plugins::limits::Audience;
 use crate::plugins::partners::{Caller, Meant, Refusal, Resolved, without_hash};
 
 pub(super) struct Socket {
@@ -243,6 +244,9 @@ impl Socket {
     /// Plans an operation that was not known, or runs a query or a mutation.
     async fn prepare(self: Arc<Self>, id: String, serial: u64, operation: Operation, planned: bool) {
         if !planned && let Some(query) = operation.query.clone() {
+            if let Err(refused) = self.generation.check(&operation, self.audience()) {
+                return self.refuse(&id, serial, &refused);
+            }
             match self.generation.plan(query, operation.operation_name.clone()).await {
                 Ok(Planned::Subscription(plan)) => {
                     if let Err(refused) = self.start(&id, serial, plan, operation) {
@@ -258,7 +262,18 @@ impl Socket {
         self.conclude(&id, serial, messages);
     }
 
+    fn audience(&self) -> Audience {
+        if self.caller.get().is_some() {
+            Audience::Partner
+        } else if self.viewer.lock().is_some() {
+            Audience::User
+        } else {
+            Audience::Anonymous
+        }
+    }
+
     fn start(self: &Arc<Self>, id: &str, serial: u64, plan: Arc<Plan>, operation: Operation) -> Result<(), Refused> {
+        self.generation.check(&operation, self.audience())?;
         let variables = plan.coerce(&operation.variables.unwrap_or_default())?;
         let start = operation.extensions.as_ref().map(start).unwrap_or_default();
         let subscription = Subscription::new(self, id, serial, plan, variables, start);

@@ -85,9 +85,6 @@ pub(super) enum Planned {
     Other,
 }
 
-/// A check of an operation before it is planned; a plugin of limits adds its own.
-pub(super) type Check = fn(&Valid<ExecutableDocument>, &Operation) -> Result<(), Refused>;
-
 /// Plans subscriptions. One per supergraph schema.
 pub(super) struct Planner {
     shared: Arc<Shared>,
@@ -98,7 +95,6 @@ pub(super) struct Planner {
 struct Shared {
     planner: QueryPlanner,
     api_schema: Arc<Valid<Schema>>,
-    checks: Vec<Check>,
 }
 
 impl Planner {
@@ -106,12 +102,11 @@ impl Planner {
         supergraph: &Supergraph,
         plans_max: NonZeroUsize,
         planning_max: usize,
-        checks: Vec<Check>,
     ) -> Result<Self, apollo_federation::error::FederationError> {
         let planner = QueryPlanner::new(supergraph, QueryPlannerConfig::default())?;
         let api_schema = Arc::new(planner.api_schema().schema().clone());
         Ok(Self {
-            shared: Arc::new(Shared { planner, api_schema, checks }),
+            shared: Arc::new(Shared { planner, api_schema }),
             cache: Cache::new(plans_max),
             permits: Semaphore::new(planning_max),
         })
@@ -165,9 +160,6 @@ impl Shared {
         };
         if !operation.is_subscription() {
             return Ok(Planned::Other);
-        }
-        for check in &self.checks {
-            check(&document, operation)?;
         }
         let (primary, rest) = self.split(&document, operation_name.as_deref())?;
         let delivery = Delivery::of(&document, operation, &primary, rest.as_deref());

@@ -27,6 +27,7 @@ use super::protocol::Operation;
 use super::registry::{REGISTRY, Seat};
 use super::socket::Socket;
 use crate::plugins::auth::{self, Viewer};
+use crate::plugins::limits::Audience;
 use accept::Accepts;
 use framing::Framing;
 
@@ -65,6 +66,10 @@ async fn answer_within(
         Ok(viewer) => viewer,
         Err(error) => return auth::refusal(error, request),
     };
+    let audience = if viewer.is_some() { Audience::User } else { Audience::Anonymous };
+    if let Err(refused) = generation.check(&operation, audience) {
+        return refuse(framing, &refused, request.context);
+    }
     match generation.plan(query, operation.operation_name.clone()).await {
         Ok(Planned::Subscription(plan)) => {
             let asked = Asked { framing, viewer, plan, operation };

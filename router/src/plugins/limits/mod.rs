@@ -1,0 +1,206 @@
+//! `velvet.limits`: what an operation may hold and cost, before it is planned, and how many requests there may be at once.
+//!
+//! Must come in the configuration after the plugins that find out who asks. The text is checked before the router parses
+//! it; one that is named by its hash is checked when the router has found it.
+
+mod cache;
+mod config;
+mod gate;
+mod in_flight;
+mod metrics;
+mod request;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use apollo_router::graphql;
+use apollo_router::layers::ServiceBuilderExt as _;
+use apollo_router::plugin::{Plugin, PluginInit};
+use apollo_router::register_plugin;
+use apollo_router::services::{router, supergraph};
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::BodyExt as _;
+use serde_json_bytes::json;
+use tower::{BoxError, ServiceBuilder, ServiceExt as _, service_fn};
+use velvet_edge::limits::{Code, Refusal};
+
+pub use config::Audience;
+use config::LimitsConfig;
+use gate::Admitted;
+pub use gate::{Asked, Gate, live};
+use in_flight::Permit;
+
+/// When a refused request may come again, in seconds.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+struct Limits {
+    gate: Arc<Gate>,
+    requests_in_flight_max: usize,
+}
+
+/// What the two hooks know of one request.
+struct Known(Arc<Admitted>);
+
+/// The client wants to be told what its operation costs.
+struct TellCost;
+
+#[async_trait::async_trait]
+impl Plugin for Limits {
+    type Config = LimitsConfig;
+
+    async fn new(init: PluginInit<LimitsConfig>) -> Result<Self, BoxError> {
+        let requests_in_flight_max = init.config.requests_in_flight_max;
+        Ok(Self { gate: Arc::new(Gate::new(&init.config, &init.supergraph_sdl)?), requests_in_flight_max })
+    }
+
+    fn router_service(&self, service: router::BoxService) -> router::BoxService {
+        self.gate.go_live();
+        let (gate, requests_max) = (Arc::clone(&self.gate), self.requests_in_flight_max);
+        let inner = router::BoxCloneService::new(ServiceBuilder::new().buffered().service(service));
+        service_fn(move |request: router::Request| serve(Arc::clone(&gate), requests_max, inner.clone(), request))
+            .boxed()
+    }
+
+    fn supergraph_service(&self, service: supergraph::BoxService) -> supergraph::BoxService {
+        let (gate, measuring) = (Arc::clone(&self.gate), Arc::clone(&self.gate));
+        ServiceBuilder::new()
+            .checkpoint(move |request: supergraph::Request| match readmit(&gate, &request) {
+                Ok(()) => Ok(ControlFlow::Continue(request)),
+                Err(refusal) => Ok(ControlFlow::Break(refused_in_graph(refusal, request)?)),
+            })
+            .map_response(move |response: supergraph::Response| measured(&measuring, response))
+            .service(service)
+            .boxed()
+    }
+}
+
+async fn serve(
+    gate: Arc<Gate>,
+    requests_max: usize,
+    inner: router::BoxCloneService,
+    request: router::Request,
+) -> Result<router::Response, BoxError> {
+    let context = request.context.clone();
+    let request = match admit(&gate, request).await? {
+        Ok(request) => request,
+        Err(refusal) => return refused(refusal, context),
+    };
+    let Some(permit) = in_flight::enter(requests_max) else {
+        metrics::refused(Code::Overloaded);
+        return refused(Refusal::new(Code::Overloaded), context);
+    };
+    Ok(held(inner.oneshot(request).await?, permit))
+}
+
+/// Checks a request before the router reads it.
+async fn admit(gate: &Gate, request: router::Request) -> Result<Result<router::Request, Refusal>, BoxError> {
+    let audience = request::audience(&request.context);
+    let context = request.context;
+    let (parts, body) = request.router_request.into_parts();
+    let refuse = |refusal: Refusal| {
+        metrics::refused(refusal.code);
+        Ok(Err(refusal))
+    };
+    let body = match request::read(body, gate.bounds(audience).body_bytes).await? {
+        Ok(body) => body,
+        Err(refusal) => return refuse(refusal),
+    };
+    let operation = match request::operation(&parts, &body) {
+        Ok(operation) => operation.unwrap_or_default(),
+        Err(refusal) => return refuse(refusal),
+    };
+    if let Some(query) = &operation.query {
+        let variables = operation.variables.unwrap_or_default();
+        let asked = Asked { query, operation_name: operation.operation_name.as_deref(), variables: &variables };
+        match gate.admit(asked, audience) {
+            Ok(Some(admitted)) => {
+                context.extensions().with_lock(|known| known.insert(Known(Arc::new(admitted))));
+            }
+            Ok(None) => {}
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    }
+    if request::wants_cost(&parts.headers, &operation.extensions.unwrap_or_default()) {
+        context.extensions().with_lock(|known| known.insert(TellCost));
+    }
+    let request = http::Request::from_parts(parts, router::body::from_bytes(body));
+    Ok(Ok((request, context).into()))
+}
+
+/// Checks a request whose text the router had to find.
+fn readmit(gate: &Gate, request: &supergraph::Request) -> Result<(), Refusal> {
+    let body = request.supergraph_request.body();
+    let Some(query) = body.query.as_deref() else { return Ok(()) };
+    let known = known(&request.context);
+    if known.is_some_and(|admitted| *admitted.query == *query) {
+        return Ok(());
+    }
+    let asked = Asked { query, operation_name: body.operation_name.as_deref(), variables: &body.variables };
+    if let Some(admitted) = gate.admit(asked, request::audience(&request.context))? {
+        request.context.extensions().with_lock(|known| known.insert(Known(Arc::new(admitted))));
+    }
+    Ok(())
+}
+
+fn known(context: &apollo_router::Context) -> Option<Arc<Admitted>> {
+    context.extensions().with_lock(|known| known.get::<Known>().map(|known| Arc::clone(&known.0)))
+}
+
+/// Measures a response, and tells the client if it wants to know. What comes later of a deferred one is not measured.
+fn measured(gate: &Arc<Gate>, response: supergraph::Response) -> supergraph::Response {
+    let Some(admitted) = known(&response.context) else { return response };
+    let tell = response.context.extensions().with_lock(|known| known.contains_key::<TellCost>());
+    let gate = Arc::clone(gate);
+    response.map_stream(move |mut part: graphql::Response| {
+        if part.path.is_none()
+            && let Some(data) = &part.data
+            && let Some(actual) = gate.measure(&admitted, data)
+            && tell
+        {
+            part.extensions.insert("cost", json!({ "estimated": admitted.estimated, "actual": actual }));
+        }
+        part
+    })
+}
+
+/// A request counts until the last byte of its response is handed over.
+fn held(mut response: router::Response, permit: Permit) -> router::Response {
+    response.response = response.response.map(|body| {
+        router::Body::new(body.map_frame(move |frame| {
+            let _ = &permit;
+            frame
+        }))
+    });
+    response
+}
+
+/// Not 413 for a long body: Apollo Router puts an answer of its own in the place of every 413.
+fn status(code: Code) -> StatusCode {
+    match code {
+        Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn refused(refusal: Refusal, context: apollo_router::Context) -> Result<router::Response, BoxError> {
+    let body = json!({ "errors": [refusal.to_graphql()] });
+    let mut response = http::Response::builder()
+        .status(status(refusal.code))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(router::body::from_bytes(serde_json::to_vec(&body)?))?;
+    if refusal.code == Code::Overloaded {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
+    router::Response::http_response_builder().context(context).response(response).build()
+}
+
+fn refused_in_graph(refusal: Refusal, request: supergraph::Request) -> Result<supergraph::Response, BoxError> {
+    let error: graphql::Error = serde_json_bytes::from_value(refusal.to_graphql())?;
+    supergraph::Response::error_builder()
+        .error(error)
+        .status_code(status(refusal.code))
+        .context(request.context)
+        .build()
+}
+
+register_plugin!("velvet", "limits", Limits);
