@@ -128,17 +128,17 @@ fn object(text: &str) -> Result<Option<Map<ByteString, Value>>, Refusal> {
 
 /// The address of an operation that is called by its id, as the pipeline takes it.
 pub(super) fn address_of(path: &str, id: &str, query: &str) -> Result<String, Refusal> {
-    let mut address = form_urlencoded::Serializer::new(format!("{path}?"));
-    address.append_pair("documentId", id);
+    let mut members = form_urlencoded::Serializer::new(String::new());
+    members.append_pair("documentId", id);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
-            "variables" | "extensions" | "operationName" => address.append_pair(&name, &value),
+            "variables" | "extensions" | "operationName" => members.append_pair(&name, &value),
             // The id in the path is the one that is meant.
             "query" | "documentId" => return Err(Refusal::Request),
             _ => continue,
         };
     }
-    Ok(address.finish())
+    Ok(format!("{path}?{}", members.finish()))
 }
 
 #[cfg(test)]
