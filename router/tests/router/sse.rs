@@ -177,22 +177,18 @@ async fn an_ended_token_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_cut_off_to_come_back_and_others_get_everything() {
+async fn a_slow_reader_is_cut_off_to_come_back() {
     let stack = start("plugins: {velvet.subscriptions: {client: {queue_bytes_max: 200000}}}").await;
     let mut slow = Stream::open(&stack, SSE, "alice", "subscription { texts }").await;
-    let mut quick = Stream::open(&stack, SSE, "bob", "subscription { texts }").await;
-    stack.streaming(2).await;
-    // Until it is more than the kernel's buffers, which grow, and the queue hold.
+    stack.streaming(1).await;
+    // More than the kernel's buffers and the queue hold.
     let text = "x".repeat(50_000);
-    let mut number = 0;
-    while stack.router.metric("velvet_router_sockets_slow_total").await == 0 {
-        assert!(number < 2_000, "nobody was slow");
-        for _ in 0..50 {
-            number += 1;
-            stack.world().post(&text, "ann");
-            assert_eq!(quick.event().await["extensions"]["cursor"], number.to_string());
-        }
+    for _ in 0..500 {
+        stack.world().post(&text, "ann");
     }
+    eventually("the slow one is found", async || stack.router.metric("velvet_router_sockets_slow_total").await == 1)
+        .await;
+    eventually("it holds no place", async || stack.router.metric("velvet_router_sockets").await == 0).await;
     let mut last = String::new();
     let end = loop {
         match slow.item().await {
