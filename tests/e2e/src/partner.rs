@@ -136,14 +136,16 @@ impl Partner {
         read(self.http.post(format!("{}/operations/retire", self.base)).bearer_auth(token).json(&body)).await
     }
 
-    /// Waits until the graph shows the partner again.
-    pub async fn back(&self) -> Result<Value> {
-        until("the partner", 6 * SOON, || async {
-            let seen = self.seen().await?;
-            ensure!(!seen.is_null(), "not there yet");
-            Ok(seen)
+    /// Waits until Redis is whole again, and reads the partner.
+    pub async fn back(&self, stack: &Handle) -> Result<Value> {
+        let ready = format!("{}/ready", stack.info.api_url);
+        until("a rebuild", 6 * SOON, || async {
+            let answer = read(self.http.get(&ready)).await?;
+            ensure!(answer.status == 200, "{answer:?}");
+            Ok(())
         })
-        .await
+        .await?;
+        self.seen().await
     }
 }
 

@@ -366,7 +366,7 @@ async fn after_redis_is_wiped_everything_is_as_before() -> Result<()> {
     let before = partner.seen().await?;
     let key_before = registered(&stack, "partner_keys", prefix_of(&good)).await?;
     stack.wipe_redis().await?;
-    let after = partner.back().await?;
+    let after = partner.back(&stack).await?;
     assert_eq!(after, before);
     assert_eq!(registered(&stack, "partner_keys", prefix_of(&good)).await?, key_before);
     assert_eq!(refused(&partner.exchange(&over).await?), (401, "UNAUTHENTICATED"));

@@ -85,6 +85,7 @@ impl Partner {
     async fn keys(&self, ctx: &Context<'_>) -> Result<Vec<PartnerKey>, Fault> {
         let store = service(ctx)?.partners.store();
         let keys = views::keys(store, &self.0.slug, KEYS_SHOWN_MAX).await?;
+        nothing_is_missing(ctx, &keys).await?;
         let prefixes: Vec<&str> = keys.iter().map(|key| key.prefix.as_str()).collect();
         let used = views::last_used(store, &prefixes).await?;
         Ok(keys.into_iter().zip(used).map(|(key, used)| PartnerKey::of(key, used)).collect())
@@ -101,6 +102,7 @@ impl Partner {
         let after = after.as_deref().map(Place::parse).transpose()?;
         let place = after.as_ref().map(Place::as_after);
         let entries = views::operations(service(ctx)?.partners.store(), &self.0.slug, place, first + 1).await?;
+        nothing_is_missing(ctx, &entries).await?;
         Ok(OperationConnection::new(entries, first, after.is_some()))
     }
 
@@ -115,8 +117,14 @@ impl Partner {
         let after = after.as_deref().map(Place::parse).transpose()?;
         let place = after.as_ref().map(Place::as_after);
         let entries = views::audit(service(ctx)?.partners.store(), &self.0.slug, place, first + 1).await?;
+        nothing_is_missing(ctx, &entries).await?;
         Ok(AuditConnection::new(entries, first, after.is_some()))
     }
+}
+
+/// Refuses to show nothing while Redis is being rebuilt: the partner may be back before what it has.
+async fn nothing_is_missing<T>(ctx: &Context<'_>, found: &[T]) -> Result<(), Fault> {
+    if found.is_empty() { service(ctx)?.serve.absent().await } else { Ok(()) }
 }
 
 /// Reads a page of partners.
