@@ -50,7 +50,6 @@ pub struct Signed {
 
 /// The payload of `subscribe`.
 #[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the protocol's own names")]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
     /// The text.

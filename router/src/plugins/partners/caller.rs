@@ -12,7 +12,7 @@ use super::redis::{OnDemand, Redis};
 use super::refusal::Refusal;
 use super::registry::{Key, Limits, Partner, Registry};
 
-pub(super) const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+pub const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 const TIMESTAMP_HEADER: HeaderName = HeaderName::from_static("x-velvet-timestamp");
 const NONCE_HEADER: HeaderName = HeaderName::from_static("x-velvet-nonce");
 const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-velvet-signature");

@@ -38,7 +38,7 @@ use velvet_edge::signature::Signed;
 
 use accounts::Accounts;
 use caller::Keys;
-pub use caller::{Caller, Proof};
+pub use caller::{Caller, KEY_HEADER, Proof};
 use config::PartnersConfig;
 use first_party::FirstParty;
 use graph::Graph;

@@ -69,7 +69,8 @@ impl Refusal {
         json!({ "message": self.to_string(), "extensions": { "code": self.code() } })
     }
 
-    pub(super) fn response(self, context: Context) -> Result<router::Response, BoxError> {
+    /// As a whole response.
+    pub fn response(self, context: Context) -> Result<router::Response, BoxError> {
         let mut response = answer(self.status(), &json!({ "errors": [self.to_graphql()] }), context)?;
         let headers = response.response.headers_mut();
         match self {

@@ -32,7 +32,7 @@ use super::registry::REGISTRY;
 use super::upstream::Pool;
 use crate::plugins::auth::{self, Verifier};
 use crate::plugins::limits::{self, Asked, Audience};
-use crate::plugins::partners::{self, Gate};
+use crate::plugins::partners::{self, Caller, Gate, Meant, Refusal, Resolved, without_hash};
 
 const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
 const RETRY_PAUSE_LONGEST: Duration = Duration::from_secs(1);
@@ -131,6 +131,25 @@ impl Generation {
 
     pub(super) fn pool(&self, subgraph: &str) -> Option<&Pool> {
         self.subgraphs.get(subgraph).map(|subgraph| &subgraph.pool)
+    }
+
+    /// The operation with its text in it, when it is called by an id and the caller may call it.
+    pub(super) fn settle(&self, caller: Option<&Caller>, mut operation: Operation) -> Result<Operation, Refusal> {
+        let Some(gate) = self.gate() else {
+            return Ok(operation);
+        };
+        if let Some(caller) = caller {
+            gate.recheck(caller)?;
+        }
+        let extensions = operation.extensions.as_ref();
+        let meant = Meant::of(operation.query.as_deref(), operation.document_id.as_deref(), extensions)?;
+        if let Resolved::Registered { text, .. } = gate.resolve(caller, meant)? {
+            operation.query = Some(text.to_string());
+            if let Some(extensions) = &mut operation.extensions {
+                without_hash(extensions);
+            }
+        }
+        Ok(operation)
     }
 
     /// Holds an operation against the limits of its audience, before it is planned and each time that it starts: a plan

@@ -2,7 +2,7 @@
 //! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>).
 
 use axum::extract::ws::Utf8Bytes;
-pub(super) use velvet_edge::protocol::{ClientMessage, Credentials, Envelope, Object, Operation, object};
+pub(super) use velvet_edge::protocol::{ClientMessage, Credentials, Envelope, Object, Operation, Signed, object};
 
 use super::transport::Transport;
 

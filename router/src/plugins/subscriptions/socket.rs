@@ -19,7 +19,7 @@ use super::subscription::{Start, Subscription};
 use super::transport::Transport;
 use crate::plugins::auth::Viewer;
 use crate::plugins::limits::Audience;
-use crate::plugins::partners::{Caller, Meant, Refusal, Resolved, without_hash};
+use crate::plugins::partners::{Caller, Refusal};
 
 pub(super) struct Socket {
     pub(super) generation: Arc<Generation>,
@@ -123,7 +123,7 @@ impl Socket {
             self.outbound.push(self.transport.error(&id, &errors));
             return Ok(());
         }
-        let operation = match self.settle(operation) {
+        let operation = match self.generation.settle(self.caller.get().map(Arc::as_ref), operation) {
             Ok(operation) => operation,
             Err(refusal) => {
                 drop(operations);
@@ -154,26 +154,6 @@ impl Socket {
             *handle = Some(task.abort_handle());
         }
         Ok(())
-    }
-
-    /// The operation with its text in it, when it is called by an id and the caller may call it.
-    fn settle(&self, mut operation: Operation) -> Result<Operation, Refusal> {
-        let Some(gate) = self.generation.gate() else {
-            return Ok(operation);
-        };
-        let caller = self.caller.get();
-        if let Some(caller) = caller {
-            gate.recheck(caller)?;
-        }
-        let extensions = operation.extensions.as_ref();
-        let meant = Meant::of(operation.query.as_deref(), operation.document_id.as_deref(), extensions)?;
-        if let Resolved::Registered { text, .. } = gate.resolve(caller.map(Arc::as_ref), meant)? {
-            operation.query = Some(text.to_string());
-            if let Some(extensions) = &mut operation.extensions {
-                without_hash(extensions);
-            }
-        }
-        Ok(operation)
     }
 
     /// Starts the one subscription of a connection.

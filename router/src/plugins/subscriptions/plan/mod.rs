@@ -59,7 +59,7 @@ impl Plan {
 
 /// Why an operation does not run: GraphQL errors, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Refused(Vec<Value>);
+pub(super) struct Refused(pub(super) Vec<Value>);
 
 impl Refused {
     pub(super) fn new(code: &str, message: &str) -> Self {

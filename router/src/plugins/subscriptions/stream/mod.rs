@@ -28,6 +28,7 @@ use super::registry::{REGISTRY, Seat};
 use super::socket::Socket;
 use crate::plugins::auth::{self, Viewer};
 use crate::plugins::limits::Audience;
+use crate::plugins::partners::KEY_HEADER;
 use accept::Accepts;
 use framing::Framing;
 
@@ -55,6 +56,10 @@ async fn answer_within(
     pipeline: router::BoxCloneService,
     request: router::Request,
 ) -> Result<router::Response, BoxError> {
+    if request.router_request.headers().contains_key(KEY_HEADER) {
+        // A partner's streams come over the socket.
+        return other(framing, accepts, pipeline, request).await;
+    }
     let (request, operation) = operation::read(request).await?;
     let Some(operation) = operation else {
         return pipeline.oneshot(answer::as_json(request)).await;
@@ -72,6 +77,10 @@ async fn answer_within(
     }
     match generation.plan(query, operation.operation_name.clone()).await {
         Ok(Planned::Subscription(plan)) => {
+            let operation = match generation.settle(None, operation) {
+                Ok(operation) => operation,
+                Err(refusal) => return refusal.response(request.context),
+            };
             let asked = Asked { framing, viewer, plan, operation };
             subscribe(generation, asked, request)
         }
