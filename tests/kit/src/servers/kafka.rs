@@ -116,7 +116,8 @@ fn cache_dir() -> Result<PathBuf> {
 }
 
 async fn format_storage(java: &Path, classes: &str, log4j: &Path, properties: &Path) -> Result<()> {
-    let cluster = URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
+    // An id that begins with a dash would be taken for an option.
+    let cluster = format!("v{}", &URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())[1..]);
     let mut command = Command::new(java);
     command
         .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
