@@ -71,7 +71,9 @@ async fn places_beyond_the_globe_and_profiles_beyond_their_bounds_are_refused() 
 async fn an_oversized_body_is_refused_and_the_next_request_is_answered() -> Result<()> {
     let stack = Handle::from_env()?;
     let client = stack.client()?;
-    let body = json!({ "query": "{ __typename }", "variables": { "x": "x".repeat(4 * 1024 * 1024) } }).to_string();
+    // Refused before it is read: a client that is still sending then finds the connection closed, so this is a body
+    // that has left before.
+    let body = json!({ "query": "{ __typename }", "variables": { "x": "x".repeat(1_000_000) } }).to_string();
     let (status, _) = client.post(body).await?;
     assert_eq!(status, 413);
     for body in ["", "{", "[]", "null", "{\"query\": 1}"] {

@@ -11,7 +11,8 @@ use velvet_kit::{
 };
 
 const ME: &str = "query Me { me { user { id } } }";
-const MATCHES: &str = "subscription Matches { matchEvents { __typename ... on MatchCreated { match { with { id } } } } }";
+const MATCHES: &str =
+    "subscription Matches { matchEvents { __typename ... on MatchCreated { match { with { id } } } } }";
 const REFUSED_TO_THE_SCOPES: &str = "query Conversations { conversations(first: 1) { nodes { id } } }";
 
 /// The partner's own program: it knows the router and its key.
