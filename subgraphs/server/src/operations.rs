@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use report::{Listing, Report};
 use serde_json::{Value, json};
 use std::{path::PathBuf, time::Duration};
+use velvet_kernel::time::fresh_id;
 
 /// Publishing plans up to 500 operations.
 const ANSWER_WITHIN: Duration = Duration::from_mins(2);
@@ -27,6 +28,12 @@ pub enum Command {
         /// The router's address.
         #[arg(long, default_value = "http://127.0.0.1:4000")]
         router: String,
+        /// Whose operations these are, such as `web`.
+        #[arg(long, default_value = "default")]
+        client: String,
+        /// The same one again is the same request; a new one when left out.
+        #[arg(long)]
+        idempotency_key: Option<String>,
         /// The manifest.
         manifest: PathBuf,
     },
@@ -80,7 +87,11 @@ pub struct Accounts {
 pub async fn run(command: Command) -> anyhow::Result<()> {
     let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build().context("making an HTTP client")?;
     match command {
-        Command::Publish { who, router, manifest } => publish(&http, &who, &router, &manifest).await,
+        Command::Publish { who, router, client, idempotency_key, manifest } => {
+            let idempotency_key = idempotency_key.unwrap_or_else(|| fresh_id().to_string());
+            let about = [("client", client.as_str()), ("idempotencyKey", &idempotency_key)];
+            publish(&http, &who, &router, &about, &manifest).await
+        }
         Command::List { who, accounts } => list(&Session::open(&http, &who, &accounts).await?).await,
         Command::Show { who, accounts, id } => {
             let session = Session::open(&http, &who, &accounts).await?;
@@ -97,7 +108,13 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-async fn publish(http: &reqwest::Client, who: &Who, router: &str, manifest: &PathBuf) -> anyhow::Result<()> {
+async fn publish(
+    http: &reqwest::Client,
+    who: &Who,
+    router: &str,
+    about: &[(&str, &str)],
+    manifest: &PathBuf,
+) -> anyhow::Result<()> {
     let name = manifest.display();
     let size = tokio::fs::metadata(manifest).await.with_context(|| format!("reading {name}"))?.len();
     if size > MANIFEST_SIZE_MAX_BYTES {
@@ -105,12 +122,8 @@ async fn publish(http: &reqwest::Client, who: &Who, router: &str, manifest: &Pat
     }
     let text = tokio::fs::read_to_string(manifest).await.with_context(|| format!("reading {name}"))?;
     let url = format!("{}/graphql/op", router.trim_end_matches('/'));
-    let request = http
-        .post(&url)
-        .query(&[("partner", &who.partner)])
-        .header(KEY_HEADER, &who.key)
-        .header("content-type", "application/json")
-        .body(text);
+    let request =
+        http.post(&url).query(about).header(KEY_HEADER, &who.key).header("content-type", "application/json").body(text);
     let (status, answer) = read(request.send().await.with_context(|| format!("asking {url}"))?).await?;
     let Ok(report) = serde_json::from_value::<Report>(answer.clone()) else {
         bail!("{url} answered {status}: {}", report::refusal(&answer));

@@ -28,8 +28,8 @@ impl Integration {
         Ok(Self { http, router: stack.info.router_url.clone(), key })
     }
 
-    async fn publish(&self, manifest: &Value) -> Result<(StatusCode, Value)> {
-        let url = format!("{}/graphql/op?client=app", self.router);
+    async fn publish(&self, manifest: &Value, idempotency_key: &str) -> Result<(StatusCode, Value)> {
+        let url = format!("{}/graphql/op?client=app&idempotencyKey={idempotency_key}", self.router);
         read(self.http.post(url).header("x-api-key", &self.key).json(manifest)).await
     }
 
@@ -88,7 +88,7 @@ async fn a_partner_publishes_calls_follows_and_is_shut_out_within_a_second() -> 
     // All or nothing: one operation beyond the key's scopes, and none is registered.
     let beyond = json!({ "me": ME, "conversations": REFUSED_TO_THE_SCOPES });
     let (status, report) = until("the key is known to the router", SOON, || async {
-        let answer = app.publish(&beyond).await?;
+        let answer = app.publish(&beyond, "first").await?;
         ensure!(answer.0 != StatusCode::UNAUTHORIZED, "{answer:?}");
         Ok(answer)
     })
@@ -96,7 +96,7 @@ async fn a_partner_publishes_calls_follows_and_is_shut_out_within_a_second() -> 
     assert_eq!((status, &report["ok"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(false)), "{report}");
     assert_eq!(code(&app.call(json!({ "documentId": "me" })).await?.1), "OPERATION_NOT_FOUND");
 
-    let (status, report) = app.publish(&json!({ "me": ME, "matches": MATCHES })).await?;
+    let (status, report) = app.publish(&json!({ "me": ME, "matches": MATCHES }), "second").await?;
     assert_eq!((status, &report["ok"]), (StatusCode::OK, &json!(true)), "{report}");
 
     // Called by id, as the partner's service account.

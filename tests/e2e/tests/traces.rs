@@ -47,7 +47,8 @@ async fn a_message_can_be_followed_from_the_router_to_the_row() -> Result<()> {
     assert!(sent.text().await?.contains("MessageSent"));
 
     let expected = [
-        ("velvet-router", "router"),
+        ("velvet-router", "http_request"),
+        ("velvet-router", "subgraph_request"),
         ("velvet", "subgraph.request"),
         ("velvet", "project.batch"),
         ("velvet-writer", "writer.batch"),

@@ -3,13 +3,21 @@
 use super::{Recorded, Topic, Unreadable, client_config};
 use crate::config::KafkaConfig;
 use futures::FutureExt;
+use parking_lot::Mutex;
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
     error::KafkaError,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
+
+/// At most so often does a member commit.
+const COMMIT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Where a group begins to read a partition for which it has committed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +81,14 @@ pub struct Consumer {
     stream: StreamConsumer<Assignments>,
     assignments: mpsc::UnboundedReceiver<Vec<(String, i32)>>,
     config: Arc<KafkaConfig>,
+    done: Mutex<Done>,
+}
+
+/// What has been done and not yet been committed.
+#[derive(Default)]
+struct Done {
+    next: HashMap<Partition, i64>,
+    committed_at: Option<Instant>,
 }
 
 impl Consumer {
@@ -86,11 +102,8 @@ impl Consumer {
         };
         let consumer: StreamConsumer<Assignments> = client_config(config)
             .set("group.id", format!("{}{group}", config.topic_prefix))
-            // What is done is committed in the background: a commit for each small batch would cost the
-            // brokers as much as the batch did.
-            .set("enable.auto.commit", "true")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.commit.interval.ms", "250")
+            // The client's own commits in the background would make its end wait for brokers that are gone.
+            .set("enable.auto.commit", "false")
             .set("auto.offset.reset", reset)
             .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", "6000")
@@ -102,7 +115,7 @@ impl Consumer {
             .create_with_context(Assignments(sender))?;
         let names: Vec<String> = topics.iter().map(|topic| format!("{}{}", config.topic_prefix, topic.0)).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self { stream: consumer, assignments, config: Arc::new(config.clone()) })
+        Ok(Self { stream: consumer, assignments, config: Arc::new(config.clone()), done: Mutex::default() })
     }
 
     /// The partitions of this member, if they have changed since this was last asked.
@@ -122,6 +135,9 @@ impl Consumer {
     pub async fn read(&self, max: usize, wait: Duration) -> Result<Batch, KafkaError> {
         let mut batch = Batch::default();
         let Ok(first) = tokio::time::timeout(wait, self.stream.recv()).await else {
+            if let Err(error) = self.commit_all(&mut self.done.lock()) {
+                tracing::debug!(%error, "log.commit_failed");
+            }
             return Ok(batch);
         };
         let mut message = first?;
@@ -143,17 +159,28 @@ impl Consumer {
         }
     }
 
-    /// Notes that the batch's work is done; the group hears of it within a moment, and a crash before only repeats.
+    /// Notes that the batch's work is done. The group hears of it within a moment: a commit for each small batch would
+    /// cost the brokers as much as the batch did, and a crash before it only repeats.
     pub fn commit(&self, batch: &Batch) -> Result<(), KafkaError> {
-        if batch.next.is_empty() {
+        let mut done = self.done.lock();
+        done.next.extend(batch.next.iter().map(|(partition, next)| (partition.clone(), *next)));
+        match done.committed_at {
+            Some(at) if at.elapsed() < COMMIT_PAUSE => Ok(()),
+            _ => self.commit_all(&mut done),
+        }
+    }
+
+    fn commit_all(&self, done: &mut Done) -> Result<(), KafkaError> {
+        done.committed_at = Some(Instant::now());
+        if done.next.is_empty() {
             return Ok(());
         }
-        let mut list = TopicPartitionList::with_capacity(batch.next.len());
-        for ((topic, partition), offset) in &batch.next {
+        let mut list = TopicPartitionList::with_capacity(done.next.len());
+        for ((topic, partition), offset) in done.next.drain() {
             let name = format!("{}{}", self.config.topic_prefix, topic.0);
-            list.add_partition_offset(&name, *partition, Offset::Offset(*offset))?;
+            list.add_partition_offset(&name, partition, Offset::Offset(offset))?;
         }
-        self.stream.store_offsets(&list)
+        self.stream.commit(&list, CommitMode::Async)
     }
 
     /// Reads a partition on from a stored position, whatever the group has committed.
