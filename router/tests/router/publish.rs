@@ -41,7 +41,8 @@ async fn good_operations_are_registered_in_the_partners_name() {
     let manifest = apollo(&[(HEADER, "Header", "query"), (news, "News", "subscription")]);
     let (status, report) = publish(&stack, &key, ABOUT, manifest).await;
     let [header_id, news_id] = [HEADER, news].map(|body| sha256_hex(body.as_bytes()));
-    let entry = |id: &str, name: &str, kind: &str, scope: &str| json!({ "id": id, "name": name, "kind": kind, "cost": 1, "scopes": [scope], "problems": [] });
+    // A scalar at the root costs nothing.
+    let entry = |id: &str, name: &str, kind: &str, scope: &str| json!({ "id": id, "name": name, "kind": kind, "cost": 0, "scopes": [scope], "problems": [] });
     let operations = [
         entry(&header_id, "Header", "query", "accounts:query"),
         entry(&news_id, "News", "subscription", "matching:subscription"),
@@ -50,7 +51,7 @@ async fn good_operations_are_registered_in_the_partners_name() {
     let registered = stack.world().registered.lock().unwrap().clone();
     let [(Some(authorization), body)] = registered.as_slice() else { panic!("{registered:?}") };
     assert!(authorization.starts_with("Bearer "));
-    let operation = |id: &str, name: &str, kind: &str, body: &str| json!({ "id": id, "name": name, "kind": kind, "body": body, "cost": 1 });
+    let operation = |id: &str, name: &str, kind: &str, body: &str| json!({ "id": id, "name": name, "kind": kind, "body": body, "cost": 0 });
     let operations =
         [operation(&header_id, "Header", "query", HEADER), operation(&news_id, "News", "subscription", news)];
     let expected = json!({
