@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
 };
 use std::{
     collections::HashMap,
@@ -134,7 +135,7 @@ impl Consumer {
     /// Waits up to `wait` for a first event, then takes what is there already, up to `max`.
     pub async fn read(&self, max: usize, wait: Duration) -> Result<Batch, KafkaError> {
         let mut batch = Batch::default();
-        let Ok(first) = tokio::time::timeout(wait, self.stream.recv()).await else {
+        let Ok(first) = tokio::time::timeout(wait, self.received()).await else {
             if let Err(error) = self.commit_all(&mut self.done.lock()) {
                 tracing::debug!(%error, "log.commit_failed");
             }
@@ -153,8 +154,20 @@ impl Consumer {
                 return Ok(batch);
             }
             match self.stream.recv().now_or_never() {
-                Some(next) => message = next?,
+                Some(Ok(next)) => message = next,
+                Some(Err(error)) if passes(&error) => return Ok(batch),
+                Some(Err(error)) => return Err(error),
                 None => return Ok(batch),
+            }
+        }
+    }
+
+    /// The next message; brokers that are away are waited for.
+    async fn received(&self) -> Result<BorrowedMessage<'_>, KafkaError> {
+        loop {
+            match self.stream.recv().await {
+                Err(error) if passes(&error) => tracing::debug!(%error, "log.away"),
+                received => return received,
             }
         }
     }
@@ -207,6 +220,16 @@ impl Consumer {
         }
         list
     }
+}
+
+/// Whether the client is only telling that it looks for brokers: it goes on by itself. A member that left at each of
+/// these would have its group put in order again and again once they are back.
+fn passes(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut, Resolve};
+    let KafkaError::MessageConsumption(code) = error else {
+        return false;
+    };
+    matches!(code, AllBrokersDown | BrokerTransportFailure | OperationTimedOut | Resolve)
 }
 
 /// A seek that takes longer will be tried again with the next assignment.
