@@ -10,9 +10,9 @@ use velvet_kit::{Handle, Profile, binaries::Binaries, until};
 const EVERYTHING: &str = "{
     me { email user { id displayName bio } }
     matches(first: 100) { nodes { id matchedAt with { id displayName } conversation { id open } } }
-    conversations(first: 100) { nodes {
+    conversations(first: 10) { nodes {
         id open unreadCount readByOther with { id }
-        messages(first: 100) { nodes { id position body deleted sentAt editedAt reactions { emoji userIds } } }
+        messages(first: 10) { nodes { id position body deleted sentAt editedAt reactions { emoji userIds } } }
     } }
 }";
 const SAY: &str =
