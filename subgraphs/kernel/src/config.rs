@@ -81,7 +81,7 @@ pub struct RedisConfig {
 pub struct ApiConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// The domains that this process runs.
+    /// The domains that this process runs; all that there are when none is named.
     pub domains: Vec<String>,
     /// How long a request waits for the outcome of what it appended, in milliseconds.
     pub outcome_wait_ms: u64,
@@ -95,7 +95,7 @@ impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4100)),
-            domains: ["accounts", "matching", "messaging"].map(str::to_owned).to_vec(),
+            domains: Vec::new(),
             outcome_wait_ms: 5_000,
             body_size_max_bytes: 256 * 1024,
             drain_ms: 10_000,
@@ -114,9 +114,13 @@ impl ApiConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityConfig {
-    /// Ed25519 private keys in PEM, file name = key id; the last by name signs. Only accounts needs it.
+    /// Ed25519 private keys in PEM, file name = key id; all of them verify. Only accounts needs it.
     #[serde(default)]
     pub keys_dir: Option<PathBuf>,
+    /// The id of the key that signs; the last by name unless it is set. Set, it keeps a new key from signing before every
+    /// process verifies with it.
+    #[serde(default)]
+    pub signing_key: Option<String>,
     /// Where the public keys are.
     pub jwks_url: String,
     /// Who issues the tokens.
@@ -278,6 +282,14 @@ impl Config {
             return bounds("writer.calibrate_pause_ms must leave a pause");
         }
         Ok(())
+    }
+
+    /// Refuses settings of domains that there are not.
+    pub fn check_domains(&self, known: &[&str]) -> Result<(), Error> {
+        match self.domains.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(Error::Bounds(format!("domains.{name}: there is no such domain"))),
+            None => Ok(()),
+        }
     }
 
     /// The settings of one domain; its defaults when there are none.

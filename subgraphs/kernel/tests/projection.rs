@@ -121,6 +121,7 @@ fn config_of(stack: &Handle) -> Config {
         redis: RedisConfig { urls: stack.info.redis_urls.clone() },
         api: ApiConfig::default(),
         identity: IdentityConfig {
+            signing_key: None,
             keys_dir: None,
             jwks_url: String::new(),
             issuer: "velvet".to_owned(),

@@ -157,7 +157,8 @@ impl Subscription {
         if state.over || state.upstream.as_ref().is_none_or(|lease| lease.id != id) {
             return;
         }
-        if position.cursor.is_some() {
+        // Where a resumed stream starts is known, and events may have been heard since.
+        if position.cursor.is_some() && (!position.positioned || state.cursor.is_none()) {
             state.cursor = position.cursor;
         }
         if position.positioned {

@@ -189,3 +189,64 @@ impl Verifier {
             .collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{ACCESS_TOKEN_LIFETIME, Signer};
+    use chrono::TimeDelta;
+    use uuid::Uuid;
+
+    /// Somebody who signs, and somebody who has fetched the signer's keys.
+    fn pair(issuer: &str, audience: &str) -> (tempfile::TempDir, Signer, Verifier) {
+        let dir = tempfile::tempdir().unwrap();
+        generate_key(dir.path(), DateTime::UNIX_EPOCH).unwrap();
+        let config = |issuer: &str, audience: &str| IdentityConfig {
+            keys_dir: Some(dir.path().to_owned()),
+            signing_key: None,
+            jwks_url: "http://127.0.0.1:1/".to_owned(),
+            issuer: issuer.to_owned(),
+            audience: audience.to_owned(),
+        };
+        let signer = Signer::load(&config(issuer, audience)).unwrap();
+        let verifier = Verifier::new(&config("velvet", "velvet")).unwrap();
+        let keys = signer.public_keys().keys.iter();
+        let keys = keys.map(|jwk| (jwk.kid.clone(), DecodingKey::from_ed_components(&jwk.x).unwrap())).collect();
+        verifier.keys.store(Arc::new(keys));
+        (dir, signer, verifier)
+    }
+
+    async fn caller(signer: &Signer, verifier: &Verifier, signed_at: DateTime<Utc>) -> Caller {
+        let (token, _) = signer.sign(crate::id::UserId(Uuid::nil()), &[], signed_at, Uuid::nil()).unwrap();
+        verifier.caller(Some(&format!("Bearer {token}"))).await
+    }
+
+    #[tokio::test]
+    async fn a_token_of_ours_is_its_users() {
+        let (_dir, signer, verifier) = pair("velvet", "velvet");
+        let viewer = caller(&signer, &verifier, SystemClock.now()).await;
+        assert!(matches!(viewer, Caller::Viewer(viewer) if viewer.id.0 == Uuid::nil()));
+    }
+
+    #[tokio::test]
+    async fn a_token_is_refused_from_the_second_it_ends() {
+        let (_dir, signer, verifier) = pair("velvet", "velvet");
+        let ended = SystemClock.now() - ACCESS_TOKEN_LIFETIME - TimeDelta::seconds(1);
+        assert_eq!(caller(&signer, &verifier, ended).await, Caller::Refused);
+    }
+
+    #[tokio::test]
+    async fn a_token_of_another_issuer_or_for_another_audience_is_refused() {
+        for (issuer, audience) in [("velour", "velvet"), ("velvet", "velour")] {
+            let (_dir, signer, verifier) = pair(issuer, audience);
+            assert_eq!(caller(&signer, &verifier, SystemClock.now()).await, Caller::Refused, "{issuer} {audience}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_of_a_key_that_is_not_ours_is_refused() {
+        let (_dir, _, verifier) = pair("velvet", "velvet");
+        let (_other_dir, stranger, _) = pair("velvet", "velvet");
+        assert_eq!(caller(&stranger, &verifier, SystemClock.now()).await, Caller::Refused, "the same id, another key");
+    }
+}

@@ -60,7 +60,7 @@ pub enum Role {
     Admin,
 }
 
-/// Signs access tokens. Keys rotate by adding a file: the last by name signs, all of them verify.
+/// Signs access tokens. Keys rotate by adding a file: all of them verify, the chosen or else the last by name signs.
 pub struct Signer {
     kid: String,
     key: EncodingKey,
@@ -93,7 +93,12 @@ impl Signer {
         let mut keys = read_keys(dir)?;
         keys.sort_by(|a, b| a.0.cmp(&b.0));
         let public = JwkSet { keys: keys.iter().map(|(kid, _, key)| Jwk::of(kid, &key.verifying_key())).collect() };
-        let (kid, pem, _) = keys.pop().with_context(|| format!("no *.pem in {}", dir.display()))?;
+        let signing = match &config.signing_key {
+            Some(chosen) => keys.into_iter().find(|(kid, ..)| kid == chosen),
+            None => keys.pop(),
+        };
+        let wanted = config.signing_key.as_deref().unwrap_or("*");
+        let (kid, pem, _) = signing.with_context(|| format!("no {wanted}.pem in {}", dir.display()))?;
         Ok(Self {
             key: EncodingKey::from_ed_pem(pem.as_bytes()).context("reading the signing key")?,
             kid,
@@ -169,4 +174,44 @@ fn read_keys(dir: &Path) -> anyhow::Result<Vec<(String, String, SigningKey)>> {
         keys.push((kid, pem, key));
     }
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::jwks::generate_key;
+
+    fn keys() -> (tempfile::TempDir, [String; 2]) {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |second: i64| DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap();
+        let kids = [0, 1].map(|second| generate_key(dir.path(), at(second)).unwrap());
+        (dir, kids)
+    }
+
+    fn signed_with(dir: &Path, signing_key: Option<&str>) -> anyhow::Result<(String, Vec<String>)> {
+        let config = IdentityConfig {
+            keys_dir: Some(dir.to_owned()),
+            signing_key: signing_key.map(str::to_owned),
+            jwks_url: String::new(),
+            issuer: "velvet".to_owned(),
+            audience: "velvet".to_owned(),
+        };
+        let signer = Signer::load(&config)?;
+        let (token, _) = signer.sign(UserId(Uuid::nil()), &[], DateTime::UNIX_EPOCH, Uuid::nil())?;
+        let kid = jsonwebtoken::decode_header(&token)?.kid.context("a key id")?;
+        Ok((kid, signer.public_keys().keys.iter().map(|key| key.kid.clone()).collect()))
+    }
+
+    #[test]
+    fn the_newest_key_signs_and_all_verify() {
+        let (dir, [old, new]) = keys();
+        assert_eq!(signed_with(dir.path(), None).unwrap(), (new.clone(), vec![old, new]));
+    }
+
+    #[test]
+    fn a_new_key_verifies_before_it_signs_when_another_is_chosen() {
+        let (dir, [old, new]) = keys();
+        assert_eq!(signed_with(dir.path(), Some(&old)).unwrap(), (old.clone(), vec![old, new]));
+        assert!(signed_with(dir.path(), Some("k0")).unwrap_err().to_string().contains("no k0.pem"));
+    }
 }

@@ -88,7 +88,7 @@ impl<E: Executor> Streams<E> {
         }
         let cursor = StreamCursor::default();
         let responses = self.inner.execute_stream(request.data(cursor.clone()), session);
-        WithCursor { responses, cursor, announce: positioned }.boxed()
+        WithCursor { responses, cursor, announce: positioned, held: None }.boxed()
     }
 }
 
@@ -97,6 +97,8 @@ struct WithCursor {
     responses: BoxStream<'static, Response>,
     cursor: StreamCursor,
     announce: bool,
+    /// An event that was ready before the start was told, which goes first.
+    held: Option<Response>,
 }
 
 impl WithCursor {
@@ -117,19 +119,52 @@ impl stream::Stream for WithCursor {
     type Item = Response;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Response>> {
-        if let Some(first) = self.announcement() {
-            return Poll::Ready(Some(first));
+        if let Some(next) = self.announcement().or_else(|| self.held.take()) {
+            return Poll::Ready(Some(next));
         }
         match self.responses.poll_next_unpin(context) {
             Poll::Ready(Some(mut response)) => {
                 if let Some(cursor) = self.cursor.0.lock().current.take() {
                     response.extensions.insert("cursor".to_owned(), Value::String(cursor.0));
                 }
-                Poll::Ready(Some(response))
+                let Some(first) = self.announcement() else { return Poll::Ready(Some(response)) };
+                self.held = Some(response);
+                Poll::Ready(Some(first))
             }
             // The stream has just been opened and waits: now its start is known.
             Poll::Pending => self.announcement().map_or(Poll::Pending, |first| Poll::Ready(Some(first))),
             done @ Poll::Ready(None) => done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursors(responses: &[Response]) -> Vec<(String, bool)> {
+        let said = |response: &Response| {
+            let cursor = response.extensions.get("cursor").cloned().and_then(|cursor| cursor.into_json().ok());
+            let cursor = cursor.and_then(|cursor| cursor.as_str().map(str::to_owned)).unwrap_or_default();
+            (cursor, response.extensions.contains_key("positioned"))
+        };
+        responses.iter().map(said).collect()
+    }
+
+    #[tokio::test]
+    async fn a_stream_says_where_it_starts_before_what_was_missed() {
+        let cursor = StreamCursor::default();
+        let resolver = cursor.clone();
+        let missed = stream::once(async move {
+            resolver.starts_at(Cursor("start".to_owned()));
+            stream::iter(["one", "two"]).map(move |event| {
+                resolver.stands_at(&Cursor(event.to_owned()));
+                Response::new(Value::Null)
+            })
+        });
+        let stream = WithCursor { responses: missed.flatten().boxed(), cursor, announce: true, held: None };
+        let said = cursors(&stream.collect::<Vec<_>>().await);
+        let expected = [("start", true), ("one", false), ("two", false)];
+        assert_eq!(said, expected.map(|(cursor, positioned)| (cursor.to_owned(), positioned)));
     }
 }

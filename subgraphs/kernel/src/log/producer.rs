@@ -14,7 +14,7 @@ use std::{
 
 /// An append that takes longer failed: the caller may not assume either way. Clients are promised
 /// an answer within two seconds.
-const APPEND_TIMEOUT: Duration = Duration::from_millis(1_700);
+const APPEND_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Records that wait in memory for the brokers, at most.
 const QUEUE_MAX: &str = "100000";
 
