@@ -15,7 +15,7 @@ pub mod fold;
 mod graphql;
 mod inbound;
 pub mod model;
-mod quota;
+pub mod quota;
 mod view;
 
 use model::Settings;

@@ -17,7 +17,7 @@ const UNLIMITED: i64 = -1;
 
 /// KEYS: likes, super likes, blocked. ARGV: target, request, now and the window's start in
 /// milliseconds, limit of likes, of super likes (-1: none), 1 for a super like, lifetime.
-/// Counts a like. Returns 1, or 0 when a quota is used up, or -1 when the two are blocked.
+/// Counts a like. Returns 0, or which quota is used up (1: likes, 2: super likes), or -1 when the two are blocked.
 static SPEND: Script = Script::new(
     r"
 if redis.call('SISMEMBER', KEYS[3], ARGV[1]) == 1 then return -1 end
@@ -25,7 +25,7 @@ local limits = {tonumber(ARGV[5]), ARGV[7] == '1' and tonumber(ARGV[6]) or -1}
 for i = 1, 2 do
   if limits[i] >= 0 then
     redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(' .. ARGV[4])
-    if not redis.call('ZSCORE', KEYS[i], ARGV[2]) and redis.call('ZCARD', KEYS[i]) >= limits[i] then return 0 end
+    if not redis.call('ZSCORE', KEYS[i], ARGV[2]) and redis.call('ZCARD', KEYS[i]) >= limits[i] then return i end
   end
 end
 for i = 1, 2 do
@@ -34,7 +34,7 @@ for i = 1, 2 do
     redis.call('EXPIRE', KEYS[i], ARGV[8])
   end
 end
-return 1
+return 0
 ",
 );
 
@@ -49,13 +49,22 @@ pub struct Standing {
     pub resets_at: DateTime<Utc>,
 }
 
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Likes, super likes among them.
+    Likes,
+    /// Super likes alone.
+    SuperLikes,
+}
+
 /// What came of counting a like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spent {
     /// It counts.
     Yes,
-    /// None was left.
-    UsedUp,
+    /// None was left of these.
+    UsedUp(Kind),
     /// The two are blocked; nothing was counted.
     Blocked,
 }
@@ -64,8 +73,9 @@ impl Spent {
     /// Reads what [`Quota::spend`] was answered.
     pub fn read(reply: i64) -> Self {
         match reply {
-            1 => Self::Yes,
-            0 => Self::UsedUp,
+            0 => Self::Yes,
+            1 => Self::UsedUp(Kind::Likes),
+            2 => Self::UsedUp(Kind::SuperLikes),
             _ => Self::Blocked,
         }
     }
@@ -116,15 +126,18 @@ impl<'a> Quota<'a> {
         [self.likes_key(), self.super_likes_key()].map(|key| Call::command_on("ZREM", key).arg(request.to_string()))
     }
 
-    /// What is left, in one round trip; none without a limit.
-    pub async fn standing(&self, store: &Store) -> Result<Standing, Fault> {
+    /// What is left of a kind, in one round trip; none without a limit.
+    pub async fn standing(&self, kind: Kind, store: &Store) -> Result<Standing, Fault> {
         let window = self.settings.quota_window;
-        let Some(limit) = self.settings.likes_per_day else {
+        let (limit, key) = match kind {
+            Kind::Likes => (self.settings.likes_per_day, self.likes_key()),
+            Kind::SuperLikes => (self.settings.super_likes_per_day, self.super_likes_key()),
+        };
+        let Some(limit) = limit else {
             let resets_at = QuotaWindow::UtcDay.resets_at(self.now, None);
             return Ok(Standing { limit: None, remaining: None, resets_at });
         };
-        let call =
-            Call::command_on("ZRANGEBYSCORE", self.likes_key()).arg(self.start_ms()).arg("+inf").arg("WITHSCORES");
+        let call = Call::command_on("ZRANGEBYSCORE", key).arg(self.start_ms()).arg("+inf").arg("WITHSCORES");
         let spent: Vec<(String, f64)> = store.ask(call).await?;
         #[expect(clippy::cast_possible_truncation, reason = "scores are written as whole milliseconds")]
         let oldest = spent.first().and_then(|(_, ms)| DateTime::from_timestamp_millis(*ms as i64));

@@ -133,6 +133,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     let config = || -> anyhow::Result<Config> {
         let config = Config::load(&arguments.config)
             .with_context(|| format!("the configuration {}", arguments.config.display()))?;
+        config.check_domains(&DOMAINS.map(|domain| domain.name))?;
         for domain in DOMAINS {
             (domain.check)(&config)?;
         }

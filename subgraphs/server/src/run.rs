@@ -54,6 +54,9 @@ pub async fn connect(config: Config, stop: &CancellationToken) -> anyhow::Result
 }
 
 fn chosen(config: &Config) -> anyhow::Result<Vec<Domain>> {
+    if config.api.domains.is_empty() {
+        return Ok(DOMAINS.to_vec());
+    }
     config
         .api
         .domains

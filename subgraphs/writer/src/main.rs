@@ -52,6 +52,7 @@ fn main() -> anyhow::Result<()> {
 async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     let config =
         Config::load(&arguments.config).with_context(|| format!("the configuration {}", arguments.config.display()))?;
+    config.check_domains(&DOMAINS.map(velvet_writer::domain::Domain::name))?;
     shards::servers(&config.writer.postgres)?;
     match arguments.command {
         Command::Run => run::run(config).await,

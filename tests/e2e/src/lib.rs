@@ -9,6 +9,7 @@ pub mod live;
 pub mod partner;
 pub mod person;
 pub mod redis;
+pub mod second_api;
 pub mod transport;
 
 pub use live::Stream;

@@ -11,6 +11,7 @@ use velvet_e2e::{
     live::{MATCH_EVENTS, MESSAGE_EVENTS},
     meet,
     person::registration,
+    second_api::SecondApi,
 };
 use velvet_kit::{Handle, until};
 
@@ -285,5 +286,40 @@ async fn matches_come_newest_first_and_page_by_page() -> Result<()> {
     }
     assert_eq!(seen, expected);
     assert_eq!(seen.iter().collect::<HashSet<_>>().len(), 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn likes_are_limited_whatever_key_they_come_with_and_passes_are_free() -> Result<()> {
+    let stack = Handle::from_env()?;
+    let _turn = stack.shared().await?;
+    let limits = [("DOMAINS__matching__likes_per_day", "2"), ("DOMAINS__matching__super_likes_per_day", "1")];
+    let api = SecondApi::start(&stack, &limits).await?;
+    let alice = Person::sign_up(&stack, "alice").await?;
+    let others = try_join_all((0..4).map(|_| Person::sign_up(&stack, "bob"))).await?;
+    let matching = api.subgraph("matching", alice.client.token().context("a token")?)?;
+    let swipe = async |other: &Person, action: &str| {
+        let query = "mutation($input: SwipeInput!) { swipe(input: $input) {
+            __typename ... on QuotaUsedUp { reason quota { limit remaining } }
+        } }";
+        let input = json!({ "userId": other.id, "action": action, "idempotencyKey": "always the same" });
+        anyhow::Ok(matching.data(query, json!({ "input": input })).await?["swipe"].take())
+    };
+    let left = async || {
+        let data = matching.data("{ swipeQuota { limit remaining } }", json!({})).await?;
+        anyhow::Ok(data["swipeQuota"]["remaining"].clone())
+    };
+    assert_eq!(left().await?, 2);
+    assert_eq!(swipe(&others[0], "SUPER_LIKE").await?["__typename"], "Swiped");
+    assert_eq!(swipe(&others[0], "SUPER_LIKE").await?["__typename"], "Swiped", "a repeat counts once");
+    assert_eq!(left().await?, 1);
+    let refused = swipe(&others[1], "SUPER_LIKE").await?;
+    assert_eq!(refused["__typename"], "QuotaUsedUp", "{refused}");
+    assert_eq!(refused["quota"], json!({ "limit": 1, "remaining": 0 }), "super likes are what is used up: {refused}");
+    assert_eq!(swipe(&others[1], "LIKE").await?["__typename"], "Swiped");
+    let refused = swipe(&others[2], "LIKE").await?;
+    assert_eq!(refused["quota"], json!({ "limit": 2, "remaining": 0 }), "{refused}");
+    assert_eq!(swipe(&others[2], "PASS").await?["__typename"], "Swiped");
+    assert_eq!(left().await?, 0);
     Ok(())
 }

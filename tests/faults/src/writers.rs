@@ -16,7 +16,7 @@ impl SecondWriter {
         let log = File::options().create(true).append(true).open(&path).context("opening a log file")?;
         let child = Command::new(Binaries::find(&stack.info.root, Profile::Debug)?.path("velvet-writer"))
             .arg("--config")
-            .arg(&stack.info.config)
+            .arg(stack.info.writer_config())
             .arg("run")
             .env("VELVET_WRITER__LISTEN", "127.0.0.1:0")
             .envs(settings.iter().map(|(name, value)| (format!("VELVET_{name}"), value)))

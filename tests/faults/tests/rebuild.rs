@@ -101,7 +101,7 @@ async fn a_rebuild_that_is_asked_for_twice_and_loses_its_writer_makes_the_views_
     }
 
     stack.wipe_redis().await?;
-    let config = stack.info.config.to_string_lossy().into_owned();
+    let config = stack.info.writer_config().to_string_lossy().into_owned();
     let binaries = Binaries::find(&stack.info.root, Profile::Debug)?;
     let arguments = ["--config", &config, "rebuild", "--timeout", "80"];
     let ask = || binaries.run("velvet-writer", &arguments, &stack.info.root);

@@ -16,7 +16,8 @@ struct File<'a> {
     api: Listen,
     identity: Identity,
     live: Live,
-    writer: Writer<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writer: Option<Writer<'a>>,
     telemetry: Telemetry,
 }
 
@@ -68,7 +69,7 @@ struct Telemetry {
     trace_ratio: f64,
 }
 
-/// Writes `velvet.toml` for the servers that run.
+/// Writes `velvet.toml` for the API and `writer.toml` for the writer, who alone is told of the database.
 pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
     let count = info.postgres.len();
     let postgres = info.postgres.iter().enumerate().map(|(index, server)| Postgres {
@@ -76,7 +77,8 @@ pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
         replica_url: server.replica_url.as_deref(),
         shards: shards_of(index, count),
     });
-    let file = File {
+    let writer = Writer { listen: without_scheme(&info.writer_url), postgres: postgres.collect() };
+    let mut file = File {
         kafka: Kafka { brokers: &info.kafka_brokers, replication: 1 },
         redis: Redis { urls: &info.redis_urls },
         api: Listen { listen: without_scheme(&info.api_url) },
@@ -85,7 +87,7 @@ pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
             jwks_url: format!("{}/.well-known/jwks.json", info.api_url),
         },
         live: Live { cursor_secret: secret(&info.state.join("cursor-secret"))? },
-        writer: Writer { listen: without_scheme(&info.writer_url), postgres: postgres.collect() },
+        writer: None,
         telemetry: Telemetry {
             log_format: "json",
             otlp_endpoint: info.collector_url.clone(),
@@ -93,8 +95,9 @@ pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
             trace_ratio: 0.0,
         },
     };
-    let text = toml::to_string(&file).context("writing velvet.toml")?;
-    private_file(&info.config, &text)
+    private_file(&info.config, &toml::to_string(&file).context("writing velvet.toml")?)?;
+    file.writer = Some(writer);
+    private_file(&info.writer_config(), &toml::to_string(&file).context("writing writer.toml")?)
 }
 
 /// Consecutive shards, as even as they divide.

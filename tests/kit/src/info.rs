@@ -16,7 +16,7 @@ pub struct StackInfo {
     pub pid: u32,
     pub root: PathBuf,
     pub state: PathBuf,
-    /// `velvet.toml`, read by the API and the writer.
+    /// `velvet.toml`, read by the API.
     pub config: PathBuf,
     /// Without a path.
     pub router_url: String,
@@ -49,6 +49,11 @@ pub struct PostgresInfo {
 impl StackInfo {
     pub fn path(state: &Path) -> PathBuf {
         state.join("stack.json")
+    }
+
+    /// The writer's own configuration, beside the API's: it alone has the database's addresses.
+    pub fn writer_config(&self) -> PathBuf {
+        self.config.with_file_name("writer.toml")
     }
 
     pub fn write(&self) -> Result<()> {

@@ -174,7 +174,8 @@ impl Stack {
         private_folder(&keys)?;
         config::write(info, &keys)?;
         let config = path_text(&info.config);
-        let migrate = ["--config", &config, "migrate"];
+        let writer_config = path_text(&info.writer_config());
+        let migrate = ["--config", &writer_config, "migrate"];
         let topics = ["topics", "--config", &config];
         let (.., composed) = tokio::try_join!(
             binaries.run("velvet-writer", &migrate, root),
@@ -183,7 +184,7 @@ impl Stack {
             binaries.compose(root, &self.folders.state),
         )?;
         self.progress.line("tables, topics, keys and the supergraph are in place");
-        let writer = Ours::new("writer", binaries.path("velvet-writer"), &["--config", &config, "run"]);
+        let writer = Ours::new("writer", binaries.path("velvet-writer"), &["--config", &writer_config, "run"]);
         let api = Ours::new("api", binaries.path("velvet"), &["--config", &config]);
         tokio::try_join!(
             self.launch(writer, format!("{}/ready", info.writer_url), 1),

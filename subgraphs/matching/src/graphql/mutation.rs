@@ -11,7 +11,7 @@ use super::{
 use crate::{
     event::{BlockOutcome, Fact, SwipeOutcome, UnmatchOutcome},
     model::{MatchDocument, MatchId, MatchStatus, Pair, Profile, SwipeAction, made_at},
-    quota::{Quota, Spent},
+    quota::{Kind, Quota, Spent},
     view::{match_key, profile_key},
 };
 use async_graphql::{Context, Object};
@@ -52,12 +52,16 @@ impl Mutation {
             return Err(Fault::invalid("an idempotencyKey has 1 to 128 characters"));
         }
         let Some((target, pair)) = partner(viewer, &input.user_id) else { return Ok(UserNotFound::new().into()) };
-        let request = request_id(&viewer.id.to_string(), "swipe", key, fresh_id());
+        // A key is good for one person: with another it is another request, which counts.
+        let request = request_id(&format!("{}:{target}", viewer.id), "swipe", key, fresh_id());
         let swipe = Fact::Swiped { swiper: viewer.id, swiped: target, action: input.action };
         let quota = Quota::of(&api.settings, viewer.id, api.serve.clock.now());
         match api.admit(&quota, viewer.id, &swipe, request).await? {
             Admission::Refused => return Ok(UserNotFound::new().into()),
-            Admission::UsedUp => return Ok(QuotaUsedUp::new(quota.standing(&api.serve.store).await?).into()),
+            Admission::UsedUp(kind) => {
+                let standing = quota.standing(kind, &api.serve.store).await?;
+                return Ok(QuotaUsedUp::new(kind, standing).into());
+            }
             Admission::Granted => {}
         }
         match api.intake.submit(&api.fact(request, pair.to_string(), &swipe)).await? {
@@ -124,7 +128,7 @@ fn partner(viewer: &Viewer, id: &str) -> Option<(UserId, Pair)> {
 /// Whether a swipe may be appended.
 enum Admission {
     Granted,
-    UsedUp,
+    UsedUp(Kind),
     Refused,
 }
 
@@ -153,7 +157,7 @@ impl Api {
             }
             return Ok(Admission::Refused);
         }
-        Ok(if spent == Spent::UsedUp { Admission::UsedUp } else { Admission::Granted })
+        Ok(if let Spent::UsedUp(kind) = spent { Admission::UsedUp(kind) } else { Admission::Granted })
     }
 
     async fn is_known(&self, user: UserId) -> Result<bool, Fault> {

@@ -1,7 +1,10 @@
 //! Inputs and payloads of the mutations.
 
 use super::{matches::Match, query::SwipeQuota};
-use crate::{model::SwipeAction, quota::Standing};
+use crate::{
+    model::SwipeAction,
+    quota::{Kind, Standing},
+};
 use async_graphql::{ID, InputObject, SimpleObject, Union};
 use velvet_kernel::graph::UserNotFound;
 
@@ -46,11 +49,10 @@ pub struct QuotaUsedUp {
 
 impl QuotaUsedUp {
     /// The answer with what there is.
-    pub fn new(standing: Standing) -> Self {
-        let reason = if standing.remaining == Some(0) {
-            "no likes are left in this window"
-        } else {
-            "no super likes are left in this window"
+    pub fn new(kind: Kind, standing: Standing) -> Self {
+        let reason = match kind {
+            Kind::Likes => "no likes are left in this window",
+            Kind::SuperLikes => "no super likes are left in this window",
         };
         Self { reason: reason.to_owned(), quota: standing.into() }
     }

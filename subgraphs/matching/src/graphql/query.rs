@@ -9,7 +9,7 @@ use super::{
 use crate::{
     deck::{self, BATCH},
     model::MatchId,
-    quota::{Quota, Standing},
+    quota::{Kind, Quota, Standing},
     view::matches_key,
 };
 use async_graphql::{Context, ID, Object, SimpleObject};
@@ -85,11 +85,11 @@ impl Query {
         Ok(MatchConnection::new(viewer.id, entries, first, after.is_some()))
     }
 
-    /// How many swipes are left, and when the count starts again.
+    /// How many swipes are left, and when the count starts again. Only likes count, super likes among them.
     async fn swipe_quota(&self, ctx: &Context<'_>) -> Result<SwipeQuota, Fault> {
         let (viewer, api) = (viewer(ctx)?, Api::of(ctx)?);
         let quota = Quota::of(&api.settings, viewer.id, api.serve.clock.now());
-        Ok(quota.standing(&api.serve.store).await?.into())
+        Ok(quota.standing(Kind::Likes, &api.serve.store).await?.into())
     }
 
     /// A match by its id, for one of its partners.
