@@ -1,12 +1,15 @@
 //! Types that several subgraphs export. Federation wants them identical in each, so they stand here once.
 
+pub mod annotations;
+
+use annotations::{cache_control, list_size};
 use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 /// Where a page lies in its list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, SimpleObject)]
-#[graphql(shareable)]
+#[graphql(shareable, directive = cache_control::apply(None, None, Some(true)))]
 pub struct PageInfo {
     /// Whether more follows the last edge.
     pub has_next_page: bool,
@@ -25,6 +28,7 @@ pub struct InputInvalid {
     /// One sentence for the developer.
     pub reason: String,
     /// Each field that was refused.
+    #[graphql(directive = list_size::apply(Some(10), None, None, None))]
     pub fields: Vec<FieldProblem>,
 }
 

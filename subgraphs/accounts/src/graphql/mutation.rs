@@ -22,12 +22,15 @@ use async_graphql::{Context, Object, SimpleObject, Union};
 use velvet_kernel::{
     api::ClientAddress,
     fault::Fault,
-    graph::{InputInvalid, Pending, Problems},
+    graph::{InputInvalid, Pending, Problems, annotations::cost},
     identity::{admin, viewer},
 };
 
 /// When asking again for an undecided registration is worth it, in seconds.
 const PENDING_RETRY_AFTER_S: i32 = 2;
+
+/// What hashing a password costs: as much processor time as some hundred entries read from Redis.
+const HASH_WEIGHT: &str = "100";
 
 /// The profile has changed.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
@@ -67,6 +70,7 @@ pub(crate) struct Mutation;
 #[Object]
 impl Mutation {
     /// Makes an account and signs in.
+    #[graphql(directive = cost::apply(HASH_WEIGHT.to_owned()))]
     async fn register(
         &self,
         ctx: &Context<'_>,
@@ -90,6 +94,7 @@ impl Mutation {
     }
 
     /// Signs in by address and password.
+    #[graphql(directive = cost::apply(HASH_WEIGHT.to_owned()))]
     async fn login(
         &self,
         ctx: &Context<'_>,

@@ -104,7 +104,19 @@ const OWNED: [(&str, &[&str]); 31] = [
     ("type LocationSet", &["ok: Boolean!"]),
 ];
 
-/// The schema without its descriptions, each field with its arguments in one line.
+/// The line without what it tells the router.
+fn unannotated(line: &str) -> String {
+    let mut line = line.to_owned();
+    for annotation in [" @cacheControl(", " @cost(", " @listSize("] {
+        if let Some((before, rest)) = line.split_once(annotation) {
+            let (_, after) = rest.split_once(')').unwrap();
+            line = format!("{before}{after}");
+        }
+    }
+    line
+}
+
+/// The schema without its descriptions and annotations, each field with its arguments in one line.
 fn outline() -> Vec<String> {
     let (mut lines, mut in_description) = (Vec::<String>::new(), false);
     for line in (crate::DOMAIN.sdl)().lines().map(str::trim) {
@@ -118,7 +130,7 @@ fn outline() -> Vec<String> {
             }
         }
     }
-    lines
+    lines.iter().map(|line| unannotated(line)).collect()
 }
 
 #[test]

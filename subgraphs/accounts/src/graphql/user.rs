@@ -6,11 +6,19 @@ use crate::{
 };
 use async_graphql::{ID, SimpleObject};
 use chrono::NaiveDate;
-use velvet_kernel::{graph::Gender, id::UserId};
+use velvet_kernel::{
+    graph::{Gender, annotations::cache_control},
+    id::UserId,
+};
+
+/// Who reads profiles again and again may keep one for this long, in seconds: a change, or a block, shows that much later
+/// to a caller that does.
+const PROFILE_HOLDS_S: i32 = 30;
 
 /// A user, as others see them. One who is hidden from the viewer has an empty display name and shows
 /// nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
+#[graphql(directive = cache_control::apply(Some(PROFILE_HOLDS_S), Some("PRIVATE".to_owned()), None))]
 pub(super) struct User {
     /// The user's id.
     pub id: ID,

@@ -1,7 +1,7 @@
 //! The routes of a subgraph.
 
 use super::Serve;
-use crate::{fault::Fault, identity::Caller, live::Streams, telemetry};
+use crate::{fault::Fault, graph::annotations, identity::Caller, live::Streams, telemetry};
 use async_graphql::{Data, Executor, ObjectType, Request, Response, SDLExportOptions, Schema, SubscriptionType};
 use async_graphql_axum::{GraphQLProtocol, GraphQLRequest, GraphQLResponse, GraphQLWebSocket};
 use axum::{
@@ -52,7 +52,9 @@ where
     /// The schema in the language that composition reads.
     pub fn sdl(&self) -> String {
         let options = SDLExportOptions::new().federation().sorted_fields().sorted_arguments().sorted_enum_items();
-        self.schema.sdl_with_options(options)
+        let mut sdl = self.schema.sdl_with_options(options);
+        annotations::link(&mut sdl);
+        sdl
     }
 
     /// Its routes: `/<name>/graphql` and `/<name>/ws`.

@@ -14,8 +14,14 @@ use crate::{
 };
 use async_graphql::{Context, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
-use velvet_kernel::{fault::Fault, graph::page_size, identity::viewer};
+use velvet_kernel::{
+    fault::Fault,
+    graph::{annotations::cost, page_size},
+    identity::viewer,
+};
 
+/// What dealing one card costs: candidates are looked at that are not shown.
+const CARD_WEIGHT: &str = "3";
 /// Cards of a deck when the caller does not say.
 const DECK_DEFAULT: i32 = 10;
 /// Matches of a page when the caller does not say.
@@ -44,6 +50,7 @@ impl From<Standing> for SwipeQuota {
 #[Object]
 impl Query {
     /// Candidates for swiping, best first. Served cards are not served again for a while.
+    #[graphql(directive = cost::apply(CARD_WEIGHT.to_owned()))]
     async fn deck(
         &self,
         ctx: &Context<'_>,

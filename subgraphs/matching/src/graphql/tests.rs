@@ -11,7 +11,7 @@ fn the_schema_keeps_its_public_names() {
     let text = sdl();
     let sdl = squeezed(&without_descriptions(&text));
     for part in [
-        "deck( filter: DeckFilter, first: Int = 10 ): [Card!]!",
+        "deck( filter: DeckFilter, first: Int = 10 ): [Card!]! @cost(weight: \"3\")",
         "matches( after: String, first: Int = 20 ): MatchConnection!",
         "swipeQuota: SwipeQuota!",
         "swipe( input: SwipeInput! ): SwipeResult!",
@@ -40,7 +40,7 @@ fn the_schema_keeps_its_public_names() {
         "type Conversation @key(fields: \"id\", resolvable: false) { id: ID! }",
         "type UserNotFound @shareable { reason: String! }",
         "type StreamReset @shareable { cursor: Cursor reason: String! }",
-        "type PageInfo @shareable {",
+        "type PageInfo @cacheControl(inheritMaxAge: true) @shareable {",
     ] {
         assert!(unordered(&sdl, part), "{part}\nis not in\n{text}");
     }

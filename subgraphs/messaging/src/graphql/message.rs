@@ -3,7 +3,10 @@
 use crate::model::{self, ConversationId, MessageId};
 use async_graphql::{ID, SimpleObject};
 use chrono::{DateTime, Utc};
-use velvet_kernel::id::UserId;
+use velvet_kernel::{graph::annotations::list_size, id::UserId};
+
+/// Emoji on a message, as its cost is estimated: there may be 20 different ones, and few messages have more than some.
+const REACTIONS_ASSUMED: i32 = 5;
 
 /// A user; accounts knows the rest.
 #[derive(Debug, Clone, SimpleObject)]
@@ -34,6 +37,7 @@ pub struct Message {
     /// Its text; empty once deleted.
     pub body: String,
     /// What was put on it, the earliest emoji first.
+    #[graphql(directive = list_size::apply(Some(REACTIONS_ASSUMED), None, None, None))]
     pub reactions: Vec<Reaction>,
     /// When it was sent.
     pub sent_at: DateTime<Utc>,

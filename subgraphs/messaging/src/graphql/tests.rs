@@ -34,7 +34,7 @@ fn the_schema_has_the_public_names() {
         "unreadCount: Int!",
         "readByOther: Int!",
         "remove: Boolean = false",
-        "reactions: [Reaction!]!",
+        "reactions: [Reaction!]! @listSize(assumedSize: 5)",
         "userIds: [ID!]!",
         "editedAt: DateTime",
         "cursor: Cursor",
@@ -48,7 +48,7 @@ fn the_schema_has_the_public_names() {
         "type Conversation @key(fields: \"id\") {",
         "type Message @key(fields: \"id\") {",
         "type User @key(fields: \"id\", resolvable: false) {",
-        "type PageInfo @shareable {",
+        "type PageInfo @cacheControl(inheritMaxAge: true) @shareable {",
         "type StreamReset @shareable {",
         "type InputInvalid @shareable {",
     ] {
