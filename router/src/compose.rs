@@ -58,7 +58,8 @@ pub fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn from_file(config: &Path) -> anyhow::Result<String> {
+/// Composes a list of subgraphs.
+pub fn from_file(config: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
     let list: Supergraph =
         serde_yaml::from_str(&text).with_context(|| format!("{} is not a list of subgraphs", config.display()))?;

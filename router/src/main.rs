@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod check;
 mod compose;
 mod plugins;
 
@@ -7,14 +8,16 @@ use std::process::ExitCode;
 
 use apollo_router::{Executable, ShutdownSource};
 
-/// The one subcommand that is ours; everything else goes to Apollo Router's own command line.
+/// The subcommands that are ours; everything else goes to Apollo Router's own command line.
 const COMPOSE: &str = "compose";
+const CHECK: &str = "check";
 
 fn main() -> ExitCode {
-    let result = if std::env::args().nth(1).as_deref() == Some(COMPOSE) {
-        compose::run(std::env::args().skip(1))
-    } else {
-        serve()
+    let arguments = std::env::args().skip(1);
+    let result = match std::env::args().nth(1).as_deref() {
+        Some(COMPOSE) => compose::run(arguments),
+        Some(CHECK) => return check::run(arguments),
+        _ => serve(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

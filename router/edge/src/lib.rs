@@ -1,5 +1,6 @@
 //! What the router decides about callers and their operations, as pure functions: no router, no network, no clock.
 
+pub mod caching;
 pub mod cost;
 pub mod key;
 pub mod limits;

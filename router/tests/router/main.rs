@@ -2,7 +2,9 @@
 
 mod api;
 mod auth;
+mod caching;
 mod calls;
+mod check;
 mod client;
 mod compose;
 mod federation;

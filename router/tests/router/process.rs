@@ -18,7 +18,7 @@ use crate::subgraphs::{World, schemas};
 /// How long anything that a test waits for may take, on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-const BINARY: &str = env!("CARGO_BIN_EXE_velvet-router");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_velvet-router");
 
 /// A running router before a running API.
 pub struct Stack {

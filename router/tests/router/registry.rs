@@ -64,11 +64,15 @@ impl Registry {
         start(&self.configuration(overrides)).await
     }
 
+    /// As the configuration names it.
+    pub fn urls(&self) -> String {
+        let url = format!("redis://127.0.0.1:{}", self.port);
+        if self.cluster_port.is_some() { format!("{url},{url}") } else { url }
+    }
+
     pub fn configuration(&self, overrides: &str) -> String {
         let mut config: serde_yaml::Value = serde_yaml::from_str(overrides).unwrap();
-        let url = format!("redis://127.0.0.1:{}", self.port);
-        let urls = if self.cluster_port.is_some() { format!("{url},{url}") } else { url };
-        config["plugins"]["velvet.partners"]["redis"]["urls"] = urls.into();
+        config["plugins"]["velvet.partners"]["redis"]["urls"] = self.urls().into();
         serde_yaml::to_string(&config).unwrap()
     }
 

@@ -103,10 +103,21 @@ impl Person {
     }
 }
 
+#[TypeDirective(location = "FieldDefinition", name = "cacheControl", composable = "https://velvet.dev/caching/v1.0")]
+fn cache_control(max_age: i32, scope: Option<String>) {}
+
 pub struct AccountsQuery;
 
 #[Object(name = "Query")]
 impl AccountsQuery {
+    #[graphql(directive = cache_control::apply(60, Some("PUBLIC".to_owned())))]
+    async fn motto(&self, fail: Option<bool>) -> async_graphql::Result<&str> {
+        if fail.unwrap_or_default() { Err("no motto today".into()) } else { Ok("onwards") }
+    }
+    #[graphql(directive = cache_control::apply(30, None))]
+    async fn mood(&self) -> &str {
+        "good"
+    }
     /// The caller's Authorization header, as it arrived.
     async fn header(&self, ctx: &Context<'_>) -> Option<String> {
         ctx.data_unchecked::<Caller>().0.clone()

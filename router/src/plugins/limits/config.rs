@@ -87,6 +87,17 @@ const USER: Bounds = Bounds {
 
 const PARTNER: Bounds = Bounds { cost: 20_000, ..USER };
 
+impl Audience {
+    /// The most that a call may cost where the configuration says nothing else.
+    pub const fn default_cost_max(self) -> u64 {
+        match self {
+            Self::Anonymous => ANONYMOUS.cost,
+            Self::User => USER.cost,
+            Self::Partner => PARTNER.cost,
+        }
+    }
+}
+
 impl Audiences {
     pub(super) fn of(config: &LimitsConfig) -> Self {
         Self([config.anonymous.over(&ANONYMOUS), config.user.over(&USER), config.partner.over(&PARTNER)])

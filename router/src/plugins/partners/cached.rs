@@ -1,7 +1,7 @@
 //! Answers that a caller may keep and ask for again by their tag (RFC 9110 §8.8, §13.1.2).
 //!
-//! How long an answer holds is not known here: hints on fields do not reach the supergraph's schema. So an answer is the
-//! caller's own and is asked for anew each time; what is saved is sending it again.
+//! How long it may be kept without asking follows from the hints of its fields; it is told once for all answers to an
+//! operation. Without hints it is the caller's own and is asked for anew each time; what is saved is sending it again.
 
 use apollo_router::services::router;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -9,25 +9,26 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tower::BoxError;
+use velvet_edge::caching::Policy;
 use velvet_edge::sha256_hex;
 
-const REVALIDATE: HeaderValue = HeaderValue::from_static("private, max-age=0");
 /// A part may be missing from an answer with errors; the next may have it.
 const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 /// What an answer depends on besides the address.
 const VARY: HeaderValue = HeaderValue::from_static("authorization, x-api-key, origin");
 
-/// What the caller has kept of earlier answers.
+/// What the caller has kept of earlier answers, and how it may keep this one.
 pub(super) struct Kept {
     tags: Vec<HeaderValue>,
+    policy: Policy,
 }
 
 impl Kept {
     /// From the headers of a request, which goes on without them.
-    pub(super) fn take(headers: &mut HeaderMap) -> Self {
+    pub(super) fn take(headers: &mut HeaderMap, policy: Policy) -> Self {
         let tags = headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
         headers.remove(header::IF_NONE_MATCH);
-        Self { tags }
+        Self { tags, policy }
     }
 
     /// Compares weakly, as `If-None-Match` does.
@@ -56,7 +57,8 @@ pub(super) async fn tagged(response: router::Response, kept: &Kept) -> Result<ro
         if complete {
             let tag = format!("\"{}\"", sha256_hex(&bytes));
             let has_it = kept.has(&tag);
-            parts.headers.insert(header::CACHE_CONTROL, REVALIDATE);
+            let cache_control = HeaderValue::from_str(&kept.policy.cache_control())?;
+            parts.headers.insert(header::CACHE_CONTROL, cache_control);
             parts.headers.insert(header::ETAG, HeaderValue::from_str(&tag)?);
             if has_it {
                 parts.status = StatusCode::NOT_MODIFIED;
@@ -86,7 +88,7 @@ mod tests {
     fn a_tag_is_found_in_a_list_and_in_its_weak_form() {
         let has = |values: &[&'static str]| {
             let tags = values.iter().map(|value| HeaderValue::from_static(value)).collect();
-            Kept { tags }.has("\"ab\"")
+            Kept { tags, policy: Policy::NONE }.has("\"ab\"")
         };
         for values in [&["\"ab\""][..], &["W/\"ab\""], &["\"x\", \"ab\""], &["\"x\"", "\"ab\""], &["*"]] {
             assert!(has(values), "{values:?}");

@@ -1,4 +1,4 @@
-//! What the supergraph says about an operation's root fields: whose they are.
+//! What the supergraph says about an operation without planning it: whose its root fields are, how long an answer holds.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -9,11 +9,10 @@ use apollo_compiler::parser::Parser;
 use apollo_compiler::schema::{Component, ExtendedType, FieldDefinition, ObjectType};
 use parking_lot::Mutex;
 use tower::BoxError;
+use velvet_edge::caching::{Hints, Policy};
 use velvet_edge::scope::Needed;
 
-/// What one operation may hold; the same as `limits` says for HTTP.
-pub(super) const TOKENS_MAX: usize = 15_000;
-pub(super) const RECURSION_MAX: usize = 200;
+use crate::check::{RECURSION_MAX, TOKENS_MAX};
 
 /// Operations whose root fields are remembered.
 const ROOTS_MAX: usize = 10_000;
@@ -25,6 +24,8 @@ pub(super) struct Roots {
     pub(super) name: Option<String>,
     /// What each of its root fields asks for, with the field's name; `__typename` asks for nothing.
     pub(super) fields: Vec<(String, Needed)>,
+    /// How its answers may be kept.
+    caching: Policy,
 }
 
 impl Roots {
@@ -51,6 +52,7 @@ pub(super) enum Error {
 /// The owners of root fields. One per supergraph schema.
 pub(super) struct Graph {
     owners: HashMap<(OperationType, String), Vec<String>>,
+    hints: Hints,
     /// By text.
     known: Mutex<HashMap<Arc<str>, Arc<Roots>>>,
 }
@@ -68,7 +70,7 @@ impl Graph {
                 owners.insert((kind, name.to_string()), owners_of(root, field, &names));
             }
         }
-        Ok(Self { owners, known: Mutex::default() })
+        Ok(Self { owners, hints: Hints::of(&schema), known: Mutex::default() })
     }
 
     /// The root fields of a registered operation's text; remembered.
@@ -85,6 +87,11 @@ impl Graph {
         Ok(roots)
     }
 
+    /// How answers to a registered operation may be kept.
+    pub(super) fn caching(&self, text: &Arc<str>) -> Policy {
+        self.roots(text).map_or(Policy::NONE, |roots| roots.caching)
+    }
+
     /// The root fields of a text's one operation.
     pub(super) fn read(&self, text: &str) -> Result<Roots, Error> {
         let document = Parser::new()
@@ -94,11 +101,13 @@ impl Graph {
             .map_err(|_| Error::Syntax)?;
         let operation = only_operation(&document)?;
         let mut names = BTreeSet::new();
-        root_names(&operation.selection_set, &fragments(&document), &mut HashSet::new(), &mut names);
+        let fragments = fragments(&document);
+        root_names(&operation.selection_set, &fragments, &mut HashSet::new(), &mut names);
         let kind = operation.operation_type;
         let fields = names.into_iter().filter(|name| name != "__typename");
         Ok(Roots {
             kind,
+            caching: self.hints.policy(operation, &fragments),
             name: operation.name.as_ref().map(ToString::to_string),
             fields: fields
                 .map(|name| {

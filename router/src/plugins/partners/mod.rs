@@ -22,6 +22,7 @@ mod registry;
 mod request;
 mod resolve;
 mod serve;
+pub mod snapshot;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};

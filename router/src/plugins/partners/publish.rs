@@ -14,8 +14,9 @@ use velvet_edge::signature::Signed;
 use super::Gate;
 use super::caller::{Caller, KEY_HEADER, Proof};
 use super::graph::Graph;
-use super::planning::Checker;
+use super::planning;
 use super::refusal::Refusal;
+use crate::check::Checker;
 
 const CLIENT_NAME_CHARS_MAX: usize = 64;
 const IDEMPOTENCY_KEY_CHARS_MAX: usize = 128;
@@ -149,7 +150,7 @@ fn check_one(graph: &Graph, checker: &Checker, caller: &Caller, listed: &Listed,
     found.kind = Some(kind);
     found.name.clone_from(&roots.name);
     found.scopes = roots.scopes().into_iter().map(str::to_owned).collect();
-    match checker.check(&listed.body) {
+    match planning::check(checker, &listed.body) {
         Ok(cost) => found.cost = cost,
         Err(problems) => found.problems.extend(problems),
     }

@@ -90,7 +90,7 @@ async fn prepare(
             {
                 return Ok(Err(refusal));
             }
-            let kept = by_get.then(|| cached::Kept::take(&mut parts.headers));
+            let kept = by_get.then(|| cached::Kept::take(&mut parts.headers, gate.graph.caching(&text)));
             Ok(Ok(Prepared { request: asked.into_request(&text, parts)?, kept }))
         }
     }

@@ -49,6 +49,13 @@ pub(super) enum Kind {
     Operation,
 }
 
+/// The hashes in Redis. All of the registry's keys carry one tag: they are one slot of a cluster.
+pub(super) mod hashes {
+    pub const PARTNERS: &str = "accounts:partners:{registry}";
+    pub const KEYS: &str = "accounts:partner_keys:{registry}";
+    pub const OPERATIONS: &str = "accounts:operations:{registry}";
+}
+
 impl Kind {
     const ALL: [Self; 3] = [Self::Partner, Self::Key, Self::Operation];
 
@@ -61,12 +68,12 @@ impl Kind {
         }
     }
 
-    /// The hash in Redis. All of the registry's keys carry one tag: they are one slot of a cluster.
+    /// The hash in Redis.
     const fn hash(self) -> &'static str {
         match self {
-            Self::Partner => "accounts:partners:{registry}",
-            Self::Key => "accounts:partner_keys:{registry}",
-            Self::Operation => "accounts:operations:{registry}",
+            Self::Partner => hashes::PARTNERS,
+            Self::Key => hashes::KEYS,
+            Self::Operation => hashes::OPERATIONS,
         }
     }
 }
