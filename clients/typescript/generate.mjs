@@ -1,6 +1,6 @@
 // Writes src/generated/graphql.ts: one typed document per operation in src/operations, with the types
 // of its variables and its result.
-import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
 import { codegen } from "@graphql-codegen/core";
@@ -9,6 +9,7 @@ import * as typescriptOperations from "@graphql-codegen/typescript-operations";
 import { buildASTSchema, parse, validate } from "graphql";
 
 import { apiSchema } from "./api-schema.mjs";
+import { readDocuments } from "./manifest.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -18,11 +19,7 @@ const sdl = await readFile(schemaPath, "utf8").catch((error) => {
 });
 const schema = apiSchema(parse(sdl));
 
-const operations = here("./src/operations/");
-const names = (await readdir(operations)).filter((name) => name.endsWith(".graphql")).sort();
-const documents = await Promise.all(
-  names.map(async (name) => ({ location: operations + name, document: parse(await readFile(operations + name, "utf8")) })),
-);
+const documents = await readDocuments();
 
 const all = { kind: "Document", definitions: documents.flatMap(({ document }) => document.definitions) };
 const built = buildASTSchema(schema);
