@@ -8,6 +8,7 @@ pub mod database;
 pub mod live;
 pub mod partner;
 pub mod person;
+pub mod program;
 pub mod redis;
 pub mod second_api;
 pub mod transport;
