@@ -26,10 +26,7 @@ use crate::{
 use async_graphql::{Context, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use page::{AuditConnection, OperationConnection};
-use velvet_kernel::{
-    fault::Fault,
-    graph::{annotations::list_size, page_size},
-};
+use velvet_kernel::{fault::Fault, graph::page_size};
 
 /// Entries on a page, unless the caller says otherwise.
 const PAGE_DEFAULT: usize = 20;
@@ -85,7 +82,6 @@ impl Partner {
     }
 
     /// Its newest keys, newest first: at most 100, those that are over among them.
-    #[graphql(directive = list_size::apply(Some(100), None, None, None))]
     async fn keys(&self, ctx: &Context<'_>) -> Result<Vec<PartnerKey>, Fault> {
         let store = service(ctx)?.partners.store();
         let keys = views::keys(store, &self.0.slug, KEYS_SHOWN_MAX).await?;
