@@ -21,6 +21,9 @@ missing_packages() {
     have psql || say postgresql-client
     # The page at / and the TypeScript client.
     have npm || say npm
+    # The example for partners in Python.
+    have python3 || say python3
+    python3 -c 'import ensurepip, venv' 2>/dev/null || say python3-venv
 }
 
 install_missing() {
@@ -55,4 +58,15 @@ build_playground() {
         return 0
     fi
     (cd "$folder" && npm ci --no-audit --no-fund && npm run build) </dev/null
+}
+
+# The examples for partners: built and tested; the tests on the stack run them.
+partner_examples() {
+    (cd clients/partner/typescript && npm ci --no-audit --no-fund && npm test) || return
+    (
+        cd clients/partner/python &&
+            { [ -x .venv/bin/python ] || python3 -m venv .venv; } &&
+            .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt &&
+            .venv/bin/python -m unittest
+    )
 }
