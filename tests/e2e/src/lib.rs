@@ -5,6 +5,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests make people up as they go")]
 
 pub mod database;
+pub mod example;
+pub mod line;
 pub mod live;
 pub mod partner;
 pub mod person;

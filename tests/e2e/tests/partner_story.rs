@@ -3,7 +3,13 @@
 use anyhow::{Context, Result, ensure};
 use reqwest::{StatusCode, header};
 use serde_json::{Value, json};
-use velvet_e2e::{Person, SOON, meet, partner::Partner};
+use velvet_e2e::{
+    Person, SOON,
+    example::{Done, Example, Following, Integration as Program},
+    line::Line,
+    meet,
+    partner::{Partner, prefix_of},
+};
 use velvet_kit::{
     Handle,
     client::ws::{Frame, PROTOCOL, Socket},
@@ -127,4 +133,118 @@ async fn a_partner_publishes_calls_follows_and_is_shut_out_within_a_second() -> 
     let (status, refused) = app.call(json!({ "documentId": "me" })).await?;
     assert_eq!((status, code(&refused)), (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"));
     Ok(())
+}
+
+/// A key that takes signed calls only.
+async fn signing_key(partner: &Partner) -> Result<String> {
+    let scopes = ["accounts:query", "matching:query", "matching:subscription"];
+    let input = json!({ "slug": partner.slug, "mode": "TEST", "scopes": scopes, "requireSignature": true });
+    let created =
+        partner.change("createPartnerKey", "CreatePartnerKeyInput", input, "... on PartnerKeyCreated { secret }");
+    let created = created.await?;
+    created["secret"].as_str().map(str::to_owned).with_context(|| format!("no key: {created}"))
+}
+
+async fn rotate(partner: &Partner, key: &str) -> Result<String> {
+    let input = json!({ "slug": partner.slug, "prefix": prefix_of(key), "overlapSeconds": 3_600 });
+    let selection = "... on PartnerKeyRotated { secret }";
+    let rotated = partner.change("rotatePartnerKey", "RotatePartnerKeyInput", input, selection).await?;
+    rotated["secret"].as_str().map(str::to_owned).with_context(|| format!("no key: {rotated}"))
+}
+
+async fn revoke(partner: &Partner, key: &str) -> Result<()> {
+    let input = json!({ "slug": partner.slug, "prefix": prefix_of(key) });
+    let revoked = partner.change("revokePartnerKey", "RevokePartnerKeyInput", input, "").await?;
+    ensure!(revoked["__typename"] == "PartnerKeyRevoked", "{revoked}");
+    Ok(())
+}
+
+/// Runs a command until it succeeds: what it needs may not have reached the router yet.
+async fn succeeds(app: &Program, args: &[&str]) -> Result<Done> {
+    until("a command of the example", 3 * SOON, || async {
+        let done = app.run(args).await?;
+        ensure!(done.code == Some(0), "{done:?}");
+        Ok(done)
+    })
+    .await
+}
+
+/// Somebody new meets the partner's account, and that is the next event and the only one.
+async fn told_of_a_match(stream: &mut Following, partner: &Partner, person: &Person) -> Result<()> {
+    meet(person, &partner.service).await?;
+    let line = stream.next(SOON).await?;
+    ensure!(line["event"]["match"]["with"]["id"] == person.id, "{line}");
+    ensure!(line["cursor"].is_string() && line.get("errors").is_none(), "{line}");
+    Ok(())
+}
+
+async fn an_example_tells_the_story(example: Example) -> Result<()> {
+    let stack = Handle::from_env()?;
+    let _turn = stack.shared().await?;
+    let partner = Partner::create(&stack).await?;
+    let (first, line) = (signing_key(&partner).await?, Line::to(&stack.info.router_url).await?);
+    let app = Program::new(&stack, example, &line.url, &first)?;
+
+    // It publishes; once more is the same release.
+    let published = succeeds(&app, &["publish", "first"]).await?;
+    assert_eq!(published.lines[0]["operations"].as_array().map(Vec::len), Some(3), "{published:?}");
+    assert_eq!(succeeds(&app, &["publish", "first"]).await?.lines[0]["release"], published.lines[0]["release"]);
+
+    // It calls by id, and by address with a tag.
+    let me = succeeds(&app, &["me"]).await?;
+    assert_eq!((&me.lines[0]["user"]["id"], &me.lines[0]["unchanged"]), (&json!(partner.service.id), &json!(true)));
+
+    // It reads a connection of two pages.
+    let mut met = Vec::new();
+    for name in ["ann", "ben", "cleo"] {
+        let person = Person::sign_up(&stack, name).await?;
+        meet(&person, &partner.service).await?;
+        met.push(person.id);
+    }
+    let listed = succeeds(&app, &["matches"]).await?;
+    let mut with: Vec<&str> = listed.lines.iter().filter_map(|line| line["match"]["with"]["id"].as_str()).collect();
+    with.sort_unstable();
+    met.sort_unstable();
+    assert_eq!(with, met);
+
+    // It follows, and misses nothing of what happens while it has no connection.
+    let mut stream = app.follow()?;
+    assert_eq!(stream.next(SOON).await?["following"], true);
+    told_of_a_match(&mut stream, &partner, &Person::sign_up(&stack, "dora").await?).await?;
+    let (emil, flo) = (Person::sign_up(&stack, "emil").await?, Person::sign_up(&stack, "flo").await?);
+    line.cut();
+    meet(&emil, &partner.service).await?;
+    meet(&flo, &partner.service).await?;
+    line.mend();
+    for person in [&emil, &flo] {
+        let line = stream.next(SOON).await?;
+        assert_eq!(line["event"]["match"]["with"]["id"], person.id, "{line}");
+    }
+
+    // Its key is rotated: the old one goes on, and when that ends the new one resumes.
+    let second = rotate(&partner, &first).await?;
+    told_of_a_match(&mut stream, &partner, &Person::sign_up(&stack, "gina").await?).await?;
+    app.put_key(&second)?;
+    revoke(&partner, &first).await?;
+    told_of_a_match(&mut stream, &partner, &Person::sign_up(&stack, "hugo").await?).await?;
+
+    // Its key is revoked: the stream ends, and says why.
+    revoke(&partner, &second).await?;
+    let ended = stream.ended(SOON).await?;
+    let last = ended.notes.last().context("a reason")?;
+    assert_eq!((ended.code, ended.lines.len(), &last["refused"]), (Some(3), 0, &json!("UNAUTHENTICATED")), "{ended:?}");
+    let refused = app.run(&["me"]).await?;
+    let said = json!([refused.notes[0]["refused"], refused.notes[0]["status"]]);
+    assert_eq!((refused.code, said), (Some(3), json!(["UNAUTHENTICATED", 401])), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_in_typescript_goes_through_two_keys() -> Result<()> {
+    an_example_tells_the_story(Example::TypeScript).await
+}
+
+#[tokio::test]
+async fn the_example_in_python_goes_through_two_keys() -> Result<()> {
+    an_example_tells_the_story(Example::Python).await
 }
