@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests make people up as they go")]
 
+pub mod calling;
 pub mod database;
 pub mod example;
 pub mod line;

@@ -102,7 +102,7 @@ class Client:
 
     def _send_once(self, method: str, path_and_query: str, body: bytes, headers: dict[str, str]) -> Response:
         key = self.settings.key()
-        sent = {**headers, "accept": "application/json", "x-api-key": key}
+        sent = {**headers, "accept": "application/graphql-response+json", "x-api-key": key}
         if self.settings.sign:
             signature = signed(key, method, path_and_query, body)
             sent["x-velvet-timestamp"] = str(signature.timestamp)

@@ -104,7 +104,7 @@ export class Client {
 
   #sendOnce(method: string, pathAndQuery: string, body: string, headers: Record<string, string>): Promise<Response> {
     const key = this.settings.key();
-    const sent: Record<string, string> = { ...headers, accept: "application/json", "x-api-key": key };
+    const sent: Record<string, string> = { ...headers, accept: "application/graphql-response+json", "x-api-key": key };
     if (this.settings.sign) {
       const { timestamp, nonce, signature } = signed(key, { method, pathAndQuery, body });
       sent["x-velvet-timestamp"] = String(timestamp);
