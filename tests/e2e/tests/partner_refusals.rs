@@ -7,7 +7,7 @@ use velvet_e2e::{
     calling::{Call, Signing, Told, Way, publish},
     partner::{Partner, fresh_slug, prefix_of},
 };
-use velvet_kit::{Handle, Turn, until};
+use velvet_kit::{Handle, handle::Turn, until};
 
 /// A query that takes a variable, and what it takes.
 const QUERY: &str = "query Mine($first: Int!) { matches(first: $first) { nodes { id } } }";
