@@ -162,7 +162,9 @@ impl Way {
     fn accept(self) -> &'static str {
         match self {
             Self::EventStream => "text/event-stream",
-            Self::Multipart => "multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/graphql-response+json",
+            Self::Multipart => {
+                "multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/graphql-response+json"
+            }
             _ => "application/graphql-response+json",
         }
     }

@@ -14,6 +14,7 @@ pub mod person;
 pub mod program;
 pub mod redis;
 pub mod second_api;
+pub mod router;
 pub mod transport;
 
 pub use live::Stream;
