@@ -14,7 +14,8 @@ const REFRESH: &str = "mutation($input: RefreshSessionInput!) { refreshSession(i
 pub async fn velvet(stack: &Handle, args: &[&str]) -> Result<String> {
     let config = stack.info.config.to_string_lossy().into_owned();
     let args = [&["--config", &config][..], args].concat();
-    Binaries::find(&stack.info.root, Profile::Debug)?.run("velvet", &args, &stack.info.state).await
+    let profile = if cfg!(debug_assertions) { Profile::Debug } else { Profile::Release };
+    Binaries::find(&stack.info.root, profile)?.run("velvet", &args, &stack.info.state).await
 }
 
 /// Somebody who runs the platform: signed up, granted, and signed in anew.

@@ -104,6 +104,13 @@ pub fn plugin<'c>(config: &'c mut Value, name: &str) -> &'c mut Value {
     &mut config["plugins"][name]
 }
 
+/// Leaves out all plugins but these.
+pub fn only_plugins(config: &mut Value, names: &[&str]) {
+    if let Some(plugins) = config["plugins"].as_mapping_mut() {
+        plugins.retain(|name, _| name.as_str().is_some_and(|name| names.contains(&name)));
+    }
+}
+
 /// All at once, so that they differ.
 fn free_ports() -> Result<[u16; 3]> {
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));

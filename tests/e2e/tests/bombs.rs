@@ -26,7 +26,7 @@ const PLANS: &str = "apollo_router_query_planning_plan_duration_count";
 const ASKED: &str = "http_client_request_duration_seconds_count";
 const GOOD: &str = "{ matches(first: 1) { nodes { id } } }";
 const BOMBS: usize = 1_000;
-const BOMBS_AT_ONCE: usize = 8;
+const BOMBS_AT_ONCE: usize = 4;
 /// What a router may hold after the bombs beyond what it held before: the buffers of a few large bodies.
 const GROWTH_BYTES_MAX: u64 = 48 << 20;
 /// How many times as long others may wait beside the bombs, on a machine that is busy with both ends of them.

@@ -45,7 +45,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pub clients: u32,
     /// The whole ends by itself after this time; what is left then is left out, and said so.
-    #[arg(long, default_value_t = 350, value_parser = clap::value_parser!(u64).range(10..=3_600))]
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(10..=3_600))]
     pub within_seconds: u64,
     /// Only checks the arguments: before a stack is started for them.
     #[arg(long, hide = true)]
@@ -63,6 +63,8 @@ pub enum Scenario {
     Swipe,
     /// A message, answered when it has its position.
     Send,
+    /// The router's plugins on and off, and an operation by its id and by its text.
+    Edge,
     /// From a message's due time to its arrival at a subscriber.
     Live,
     /// Facts folded per second.

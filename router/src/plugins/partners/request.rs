@@ -4,6 +4,7 @@ use apollo_router::services::router;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use serde_json_bytes::{ByteString, Map, Value};
 use tower::BoxError;
@@ -67,7 +68,7 @@ pub(super) fn may_name_an_id(parts: &Parts, body: &[u8]) -> bool {
     let text = if parts.method == Method::GET { parts.uri.query().unwrap_or_default().as_bytes() } else { body };
     // A name may be written with escapes, which then are there to be seen.
     let hints: [&[u8]; 4] = [b"documentId", b"persistedQuery", b"\\u", b"%"];
-    hints.iter().any(|hint| text.windows(hint.len()).any(|window| window == *hint))
+    hints.iter().any(|hint| memmem::find(text, hint).is_some())
 }
 
 impl Asked {

@@ -2,6 +2,7 @@
 
 mod burst;
 mod deck;
+mod edge;
 mod live;
 mod memory;
 mod send;
@@ -30,6 +31,9 @@ pub async fn run_all(bench: &mut Bench) -> Result<()> {
     }
     if bench.arguments.wants(Scenario::Send) {
         attempt(bench, "send", async |bench| send::measure(bench, &people).await).await;
+    }
+    if bench.arguments.wants(Scenario::Edge) {
+        attempt(bench, "edge", async |bench| edge::measure(bench, &people).await).await;
     }
     if bench.arguments.wants(Scenario::Live) {
         attempt(bench, "live", async |bench| live::measure(bench, &people).await).await;
