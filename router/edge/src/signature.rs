@@ -139,6 +139,17 @@ mod tests {
         }
     }
 
+    /// The one that docs/partners.md gives to partners.
+    #[test]
+    fn the_known_answer_is_good() {
+        let hash = sha256_hex(format!("vk_test_abcdefghijkl_{}", "A".repeat(43)).as_bytes());
+        let secret = "297b783e240afdfce6683b464ebf3e853861b740e38eded4963571370ab72d38";
+        let request = Signed { body: br#"{"documentId":"me"}"#, ..REQUEST };
+        let signature = "18b59975eb62b977716a18b7419b37db6ce1c87ae0b2fde13471ec58fb9a8fd9";
+        assert_eq!(signing_secret(&hash), secret);
+        assert_eq!(sign(secret, NOW, "0123456789abcdef", request), signature);
+    }
+
     #[test]
     fn headers_are_taken_only_in_their_form() {
         let from = |timestamp, nonce| Signature::from_parts(timestamp, nonce, Some("00"));
