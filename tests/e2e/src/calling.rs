@@ -74,12 +74,14 @@ impl Call {
     }
 
     fn payload(&self) -> Value {
-        let mut payload = json!({ "documentId": self.id, "variables": self.variables });
+        // A subscription says at once that it stands.
+        let position = json!({ "position": true });
+        let mut payload = json!({ "documentId": self.id, "variables": self.variables, "extensions": position });
         if let Some(text) = &self.text {
             payload["query"] = json!(text);
         }
         if let Some(hash) = &self.hash {
-            payload["extensions"] = json!({ "persistedQuery": { "version": 1, "sha256Hash": hash } });
+            payload["extensions"]["persistedQuery"] = json!({ "version": 1, "sha256Hash": hash });
         }
         payload
     }
@@ -218,12 +220,7 @@ async fn over_socket(stack: &Handle, call: &Call) -> Result<Told> {
         }
         other => bail!("expected connection_ack and got {other:?}"),
     }
-    let mut payload = call.payload();
-    if payload["extensions"].is_null() {
-        // So that a subscription says at once that it stands.
-        payload["extensions"] = json!({ "position": true });
-    }
-    let id = socket.subscribe_with(payload).await?;
+    let id = socket.subscribe_with(call.payload()).await?;
     let answer = match socket.next(&id, SOON).await? {
         Event::Next(payload) => payload,
         Event::Errors(errors) => json!({ "errors": errors }),
