@@ -103,7 +103,7 @@ class Headers(unittest.TestCase):
     def test_limits_and_waits_are_read_from_headers(self) -> None:
         headers = Message()
         headers["ratelimit"] = '"second";r=1;t=2, "month";r=0'
-        headers["ratelimit-policy"] = '"second";q=50;w=1;qu="requests", "month";q=1000;w=2678400'
+        headers["ratelimit-policy"] = '"second";velvet-local;q=50;w=1;qu="requests", "month";q=1000;w=2678400'
         self.assertEqual(limits_of(headers), [Limit("second", 1, 2, 50), Limit("month", 0, None, 1000)])
         now = datetime(2026, 1, 1, tzinfo=timezone.utc)
         for value, expected in [("7", 7), ("Thu, 01 Jan 2026 00:00:09 GMT", 9), ("soon", None)]:

@@ -18,8 +18,8 @@ class Limit:
 
 
 def _items(value: str) -> dict[str, dict[str, int]]:
-    """`"name";a=1;b=2, "other";a=3` as names with their parameters."""
-    found = re.findall(r'"([^"]*)"((?:\s*;\s*[a-z]+=[^;,\s]+)*)', value)
+    """`"name";a=1;b=2, "other";a=3` as names with those of their parameters that are numbers."""
+    found = re.findall(r'"([^"]*)"((?:\s*;\s*[a-z-]+(?:=[^;,\s]+)?)*)', value)
     return {name: {key: int(number) for key, number in re.findall(r"([a-z]+)=(\d+)", more)} for name, more in found}
 
 

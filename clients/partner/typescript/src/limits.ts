@@ -10,10 +10,10 @@ export interface Limit {
   quota: number | null;
 }
 
-/** `"name";a=1;b=2, "other";a=3` as names with their parameters. */
+/** `"name";a=1;b=2, "other";a=3` as names with those of their parameters that are numbers. */
 function items(value: string | null): Map<string, Map<string, number>> {
   const found = new Map<string, Map<string, number>>();
-  for (const [, name = "", parameters = ""] of (value ?? "").matchAll(/"([^"]*)"((?:\s*;\s*[a-z]+=[^;,\s]+)*)/g)) {
+  for (const [, name = "", parameters = ""] of (value ?? "").matchAll(/"([^"]*)"((?:\s*;\s*[a-z-]+(?:=[^;,\s]+)?)*)/g)) {
     const numbers = [...parameters.matchAll(/([a-z]+)=(\d+)/g)];
     found.set(name, new Map(numbers.map(([, key = "", number]) => [key, Number(number)])));
   }

@@ -99,7 +99,7 @@ test("a report is an answer, whether it is good or not", async (context) => {
 test("limits and waits are read from headers", () => {
   const headers = new Headers({
     ratelimit: '"second";r=1;t=2, "month";r=0',
-    "ratelimit-policy": '"second";q=50;w=1;qu="requests", "month";q=1000;w=2678400',
+    "ratelimit-policy": '"second";velvet-local;q=50;w=1;qu="requests", "month";q=1000;w=2678400',
   });
   assert.deepEqual(limitsOf(headers), [
     { policy: "second", remaining: 1, resetSeconds: 2, quota: 50 },

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use velvet_e2e::partner::Partner;
-use velvet_e2e::router::{Router, only_plugins};
+use velvet_e2e::router::{Router, lift_rates, only_plugins};
 use velvet_kit::until;
 
 use crate::bench::{Bench, Place};
@@ -44,17 +44,24 @@ struct Variant<'r> {
 async fn plugins(bench: &mut Bench, tokens: &Arc<Vec<String>>) -> Result<()> {
     let all = Router::start(&bench.handle, &[], |_| {}).await?;
     let auth = Router::start(&bench.handle, &[], |config| only_plugins(config, &["velvet.auth"])).await?;
+    let mut has_rates = false;
+    let unrated = Router::start(&bench.handle, &[], |config| has_rates = lift_rates(config)).await?;
     let body = json!({ "query": QUOTA }).to_string();
     let variant = |label, router| {
         let caller = Caller::new(router, "authorization", tokens, body.clone(), "swipeQuota");
         Variant { label, router, target: target("edge: plugins", label, caller) }
     };
-    let variants = [variant("all plugins", &all), variant("auth alone", &auth)];
+    let mut variants = vec![variant("all plugins", &all), variant("auth alone", &auth)];
+    if has_rates {
+        variants.push(variant("no rates", &unrated));
+    }
     take_turns(bench, &variants).await?;
     for variant in &variants {
         at(bench, variant, async |bench| search(bench, &variant.target).await.map(drop)).await?;
     }
-    compare(bench, &variants[0], &variants[1]);
+    for other in &variants[1..] {
+        compare(bench, &variants[0], other);
+    }
     Ok(())
 }
 
