@@ -13,8 +13,8 @@ pub mod partner;
 pub mod person;
 pub mod program;
 pub mod redis;
-pub mod second_api;
 pub mod router;
+pub mod second_api;
 pub mod transport;
 
 pub use live::Stream;
