@@ -6,6 +6,7 @@ pub mod key;
 pub mod limits;
 pub mod manifest;
 pub mod protocol;
+pub mod rate;
 pub mod scope;
 pub mod signature;
 

@@ -18,6 +18,7 @@ mod partners;
 mod process;
 mod protocol;
 mod publish;
+mod rates;
 mod registry;
 mod resume;
 mod signatures;

@@ -124,6 +124,10 @@ impl Registry {
 
     pub async fn partner(&self, slug: &str, disabled: bool) {
         let limits = json!({ "requestsPerSecond": 100, "burst": 100, "costPerMinute": 10_000, "monthlyQuota": 10_000 });
+        self.partner_with(slug, disabled, limits).await;
+    }
+
+    pub async fn partner_with(&self, slug: &str, disabled: bool, limits: Value) {
         let partner = json!({
             "id": slug, "slug": slug, "name": slug, "userId": slug, "limits": limits, "disabled": disabled,
         });

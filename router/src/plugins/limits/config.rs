@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use velvet_edge::limits::Bounds;
 
+use super::rate::RatesConfig;
+
 /// What requests may hold and cost, and how many there may be at once.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -20,6 +22,8 @@ pub struct LimitsConfig {
     pub user: BoundsConfig,
     /// For partners' keys.
     pub partner: BoundsConfig,
+    /// How often callers may ask.
+    pub rates: RatesConfig,
 }
 
 /// The bounds of one audience; what is not stated has the audience's default.
@@ -133,6 +137,7 @@ impl Default for LimitsConfig {
             anonymous: BoundsConfig::default(),
             user: BoundsConfig::default(),
             partner: BoundsConfig::default(),
+            rates: RatesConfig::default(),
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::sync::{Arc, LazyLock};
 
 use apollo_compiler::Schema;
+use apollo_compiler::ast::{OperationDefinition, OperationType};
 use apollo_compiler::response::JsonMap;
 use arc_swap::ArcSwapOption;
+use http::HeaderMap;
 use serde_json_bytes::Value;
 use tower::BoxError;
 use velvet_edge::cost::{self, Weights};
@@ -13,6 +15,7 @@ use velvet_edge::limits::{Bounds, Code, Document, Refusal, Unread};
 use super::cache::Documents;
 use super::config::{Audience, Audiences, LimitsConfig};
 use super::metrics::{self, Instruments};
+use super::rate::{Call, Limited, Passed, Rates, Who};
 
 /// The gate of the live pipeline. Plugins cannot see one another; this is where the others find it.
 static LIVE: LazyLock<ArcSwapOption<Gate>> = LazyLock::new(ArcSwapOption::empty);
@@ -29,6 +32,7 @@ pub struct Gate {
     audiences: Audiences,
     introspection: bool,
     documents: Documents,
+    pub(super) rates: Rates,
     instruments: ArcSwapOption<Instruments>,
 }
 
@@ -51,6 +55,21 @@ pub(super) struct Admitted {
     pub(super) estimated: u64,
 }
 
+impl Admitted {
+    fn operation(&self) -> Option<&OperationDefinition> {
+        self.document.operation(self.operation_name.as_deref())
+    }
+
+    /// The operation's name.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.operation()?.name.as_deref()
+    }
+
+    fn is_subscription(&self) -> bool {
+        self.operation().is_some_and(|operation| operation.operation_type == OperationType::Subscription)
+    }
+}
+
 impl Gate {
     pub(super) fn new(config: &LimitsConfig, sdl: &str) -> Result<Self, BoxError> {
         let schema = Schema::parse(sdl, "supergraph.graphql").map_err(|invalid| invalid.errors.to_string())?;
@@ -59,12 +78,14 @@ impl Gate {
             audiences: Audiences::of(config),
             introspection: config.introspection,
             documents: Documents::new(config.documents_cached_max),
+            rates: Rates::new(&config.rates)?,
             instruments: ArcSwapOption::empty(),
         })
     }
 
     pub(super) fn go_live(self: &Arc<Self>) {
         self.instruments.store(Some(Arc::new(Instruments::new())));
+        self.rates.shared();
         LIVE.store(Some(Arc::clone(self)));
     }
 
@@ -75,6 +96,22 @@ impl Gate {
     /// Whether an operation may be planned. What is not GraphQL passes: whoever plans it says where it is wrong.
     pub fn check(&self, asked: Asked, audience: Audience) -> Result<(), Refusal> {
         self.admit(asked, audience).map(drop)
+    }
+
+    /// Counts a subscription, and what a bound refuses. Queries and mutations are counted in the pipeline.
+    pub async fn rate(&self, asked: Asked<'_>, id: Option<&str>, who: &Who) -> Result<Passed, Limited> {
+        let weighed = self.weigh(asked, who.audience()).ok().flatten();
+        if weighed.as_ref().is_some_and(|admitted| !admitted.is_subscription()) {
+            return Ok(Passed::default());
+        }
+        let name = weighed.as_ref().and_then(Admitted::name).or(asked.operation_name);
+        let cost = weighed.as_ref().map_or(0, |admitted| admitted.estimated);
+        self.rates.admit(who, &Call { requests: 1, cost, name, text: Some(asked.query), id }).await
+    }
+
+    /// Where a request comes from, when that is configured and known.
+    pub fn address(&self, headers: &HeaderMap) -> Option<Arc<str>> {
+        self.rates.address(headers)
     }
 
     pub(super) fn admit(&self, asked: Asked, audience: Audience) -> Result<Option<Admitted>, Refusal> {

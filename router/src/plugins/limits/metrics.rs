@@ -10,7 +10,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, MeterProvider as _, ObservableCounter, ObservableGauge};
 use velvet_edge::limits::Code;
 
-use super::in_flight;
+use super::{in_flight, rate};
 
 static REFUSALS: [AtomicU64; Code::ALL.len()] = [const { AtomicU64::new(0) }; Code::ALL.len()];
 
@@ -20,6 +20,7 @@ pub(super) struct Instruments {
     actual: Histogram<u64>,
     _refusals: ObservableCounter<u64>,
     _in_flight: ObservableGauge<u64>,
+    _rates: rate::metrics::Instruments,
 }
 
 /// Counts a refusal.
@@ -54,6 +55,7 @@ impl Instruments {
             actual: histogram("velvet.router.cost.actual", "Cost of responses"),
             _refusals: refusals,
             _in_flight: in_flight,
+            _rates: rate::metrics::observe(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! `velvet.limits`: what an operation may hold and cost, before it is planned, and how many requests there may be at once.
 //!
+//! How often callers may ask is held against the same operations, see `rate`.
+//!
 //! Must come in the configuration after the plugins that find out who asks. The text is checked before the router parses
 //! it; one that is named by its hash is checked when the router has found it.
 
@@ -8,20 +10,21 @@ mod config;
 mod gate;
 mod in_flight;
 mod metrics;
+mod rate;
 mod request;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use apollo_router::graphql;
 use apollo_router::layers::ServiceBuilderExt as _;
 use apollo_router::plugin::{Plugin, PluginInit};
-use apollo_router::register_plugin;
 use apollo_router::services::{router, supergraph};
+use apollo_router::{Context, register_plugin};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json_bytes::json;
-use tower::{BoxError, ServiceBuilder, ServiceExt as _, service_fn};
+use tokio::sync::Mutex;
+use tower::{BoxError, Service as _, ServiceBuilder, ServiceExt as _, service_fn};
 use velvet_edge::limits::{Code, Refusal};
 
 pub use config::Audience;
@@ -29,6 +32,11 @@ use config::LimitsConfig;
 use gate::Admitted;
 pub use gate::{Asked, Gate, live};
 use in_flight::Permit;
+use rate::Call;
+pub use rate::{Limited, Passed, Who};
+pub use request::came_from;
+
+use crate::plugins::partners;
 
 /// When a refused request may come again, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -43,6 +51,10 @@ struct Known(Arc<Admitted>);
 
 /// The client wants to be told what its operation costs.
 struct TellCost;
+
+/// Who sent an operation by its hash: what it costs is counted when its text is found.
+#[derive(Clone)]
+struct Owing(Who);
 
 #[async_trait::async_trait]
 impl Plugin for Limits {
@@ -62,15 +74,26 @@ impl Plugin for Limits {
     }
 
     fn supergraph_service(&self, service: supergraph::BoxService) -> supergraph::BoxService {
-        let (gate, measuring) = (Arc::clone(&self.gate), Arc::clone(&self.gate));
-        ServiceBuilder::new()
-            .checkpoint(move |request: supergraph::Request| match readmit(&gate, &request) {
-                Ok(()) => Ok(ControlFlow::Continue(request)),
-                Err(refusal) => Ok(ControlFlow::Break(refused_in_graph(refusal, request)?)),
-            })
-            .map_response(move |response: supergraph::Response| measured(&measuring, response))
-            .service(service)
-            .boxed()
+        let gate = Arc::clone(&self.gate);
+        // Held for as long as it takes to hand a request over.
+        let inner = Arc::new(Mutex::new(service));
+        service_fn(move |request: supergraph::Request| {
+            let (gate, inner) = (Arc::clone(&gate), Arc::clone(&inner));
+            async move {
+                match readmit(&gate, &request) {
+                    Ok(None) => {}
+                    Ok(Some(owed)) => {
+                        if let Err(limited) = count_owed(&gate, &request.context, &owed).await {
+                            return limited_in_graph(&limited, request);
+                        }
+                    }
+                    Err(refusal) => return refused_in_graph(refusal, request),
+                }
+                let answering = inner.lock().await.ready().await?.call(request);
+                Ok(measured(&gate, answering.await?))
+            }
+        })
+        .boxed()
     }
 }
 
@@ -81,20 +104,61 @@ async fn serve(
     request: router::Request,
 ) -> Result<router::Response, BoxError> {
     let context = request.context.clone();
-    let request = match admit(&gate, request).await? {
-        Ok(request) => request,
-        Err(refusal) => return refused(refusal, context),
-    };
-    let Some(permit) = in_flight::enter(requests_max) else {
+    let who = request::who(&gate, &context, request.router_request.headers());
+    let admitted = admit(&gate, &who, request).await?;
+    let permit = if admitted.is_ok() { in_flight::enter(requests_max) } else { None };
+    if admitted.is_ok() && permit.is_none() {
         metrics::refused(Code::Overloaded);
         return refused(Refusal::new(Code::Overloaded), context);
+    }
+    // What a bound refuses counts as well.
+    let passed = match count(&gate, &context, &who).await {
+        Ok(passed) => passed,
+        Err(limited) => return limited.response(context),
     };
-    Ok(held(inner.oneshot(request).await?, permit))
+    let mut response = match (admitted, permit) {
+        (Ok(request), Some(permit)) => held(inner.oneshot(request).await?, permit),
+        (Ok(_), None) => return refused(Refusal::new(Code::Overloaded), context),
+        (Err(refusal), _) => refused(refusal, context)?,
+    };
+    passed.tell(response.response.headers_mut());
+    Ok(response)
+}
+
+/// Counts a request and, as far as it is known, what it costs.
+async fn count(gate: &Gate, context: &Context, who: &Who) -> Result<Passed, Limited> {
+    if partners::is_only_planned(context) {
+        return Ok(Passed::default());
+    }
+    let admitted = known(context);
+    if admitted.is_none() {
+        context.extensions().with_lock(|known| known.insert(Owing(who.clone())));
+    }
+    let id = partners::operation_id(context);
+    gate.rates.admit(who, &Call { id: id.as_deref(), ..call(1, admitted.as_deref()) }).await
+}
+
+/// Counts what an operation costs that has been counted as a request.
+async fn count_owed(gate: &Gate, context: &Context, admitted: &Admitted) -> Result<(), Limited> {
+    match context.extensions().with_lock(|known| known.remove::<Owing>()) {
+        Some(Owing(who)) => gate.rates.admit(&who, &call(0, Some(admitted))).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+fn call(requests: u64, admitted: Option<&Admitted>) -> Call<'_> {
+    Call {
+        requests,
+        cost: admitted.map_or(0, |admitted| admitted.estimated),
+        name: admitted.and_then(Admitted::name),
+        text: admitted.map(|admitted| &*admitted.query),
+        id: None,
+    }
 }
 
 /// Checks a request before the router reads it.
-async fn admit(gate: &Gate, request: router::Request) -> Result<Result<router::Request, Refusal>, BoxError> {
-    let audience = request::audience(&request.context);
+async fn admit(gate: &Gate, who: &Who, request: router::Request) -> Result<Result<router::Request, Refusal>, BoxError> {
+    let audience = who.audience();
     let context = request.context;
     let (parts, body) = request.router_request.into_parts();
     let refuse = |refusal: Refusal| {
@@ -127,22 +191,22 @@ async fn admit(gate: &Gate, request: router::Request) -> Result<Result<router::R
     Ok(Ok((request, context).into()))
 }
 
-/// Checks a request whose text the router had to find.
-fn readmit(gate: &Gate, request: &supergraph::Request) -> Result<(), Refusal> {
+/// Checks a request whose text the router had to find; nothing for any other.
+fn readmit(gate: &Gate, request: &supergraph::Request) -> Result<Option<Arc<Admitted>>, Refusal> {
     let body = request.supergraph_request.body();
-    let Some(query) = body.query.as_deref() else { return Ok(()) };
+    let Some(query) = body.query.as_deref() else { return Ok(None) };
     let known = known(&request.context);
     if known.is_some_and(|admitted| *admitted.query == *query) {
-        return Ok(());
+        return Ok(None);
     }
     let asked = Asked { query, operation_name: body.operation_name.as_deref(), variables: &body.variables };
-    if let Some(admitted) = gate.admit(asked, request::audience(&request.context))? {
-        request.context.extensions().with_lock(|known| known.insert(Known(Arc::new(admitted))));
-    }
-    Ok(())
+    let who = request::who(gate, &request.context, request.supergraph_request.headers());
+    let Some(admitted) = gate.admit(asked, who.audience())?.map(Arc::new) else { return Ok(None) };
+    request.context.extensions().with_lock(|known| known.insert(Known(Arc::clone(&admitted))));
+    Ok(Some(admitted))
 }
 
-fn known(context: &apollo_router::Context) -> Option<Arc<Admitted>> {
+fn known(context: &Context) -> Option<Arc<Admitted>> {
     context.extensions().with_lock(|known| known.get::<Known>().map(|known| Arc::clone(&known.0)))
 }
 
@@ -182,7 +246,7 @@ fn status(code: Code) -> StatusCode {
     }
 }
 
-fn refused(refusal: Refusal, context: apollo_router::Context) -> Result<router::Response, BoxError> {
+fn refused(refusal: Refusal, context: Context) -> Result<router::Response, BoxError> {
     let body = json!({ "errors": [refusal.to_graphql()] });
     let mut response = http::Response::builder()
         .status(status(refusal.code))
@@ -201,6 +265,17 @@ fn refused_in_graph(refusal: Refusal, request: supergraph::Request) -> Result<su
         .status_code(status(refusal.code))
         .context(request.context)
         .build()
+}
+
+fn limited_in_graph(limited: &Limited, request: supergraph::Request) -> Result<supergraph::Response, BoxError> {
+    let error: graphql::Error = serde_json_bytes::from_value(limited.to_graphql())?;
+    let mut response = supergraph::Response::error_builder()
+        .error(error)
+        .status_code(StatusCode::TOO_MANY_REQUESTS)
+        .context(request.context)
+        .build()?;
+    limited.tell(response.response.headers_mut());
+    Ok(response)
 }
 
 register_plugin!("velvet", "limits", Limits);

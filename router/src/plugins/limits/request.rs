@@ -1,5 +1,7 @@
 //! A request of HTTP, as far as the check needs it, read before the router reads it.
 
+use std::sync::Arc;
+
 use apollo_compiler::response::JsonMap;
 use apollo_router::Context;
 use apollo_router::services::router;
@@ -10,7 +12,8 @@ use serde_json_bytes::Value;
 use tower::BoxError;
 use velvet_edge::limits::{Body, Code, Refusal, Unread};
 
-use super::config::Audience;
+use super::gate::Gate;
+use super::rate::Who;
 use crate::plugins::{auth, partners};
 
 /// The header by which a client asks for what its operation costs, and what it says then.
@@ -19,14 +22,22 @@ const COST_INCLUDE: &str = "include";
 /// The same as an extension of the request; it must be true.
 const COST_EXTENSION: &str = "cost";
 
+/// The address that a request of ours comes from, for one that has no headers of its own.
+#[derive(Clone)]
+struct CameFrom(Arc<str>);
+
+/// Says where a request comes from, for requests that other plugins make.
+pub fn came_from(context: &Context, address: Arc<str>) {
+    context.extensions().with_lock(|known| known.insert(CameFrom(address)));
+}
+
 /// Who asks, as the plugins before this one found.
-pub(super) fn audience(context: &Context) -> Audience {
-    if partners::caller(context).is_some() {
-        Audience::Partner
-    } else if context.contains_key(auth::VIEWER_KEY) {
-        Audience::User
-    } else {
-        Audience::Anonymous
+pub(super) fn who(gate: &Gate, context: &Context, headers: &HeaderMap) -> Who {
+    let told = context.extensions().with_lock(|known| known.get::<CameFrom>().cloned());
+    Who {
+        caller: partners::caller(context),
+        viewer: context.get::<_, String>(auth::VIEWER_KEY).ok().flatten().map(Into::into),
+        address: told.map(|CameFrom(address)| address).or_else(|| gate.address(headers)),
     }
 }
 

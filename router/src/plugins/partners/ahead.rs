@@ -28,7 +28,8 @@ const URI: &str = "http://ahead.invalid/graphql";
 #[derive(Clone)]
 pub struct OnlyPlanned;
 
-pub(super) fn is_only_planned(context: &Context) -> bool {
+/// Whether a request is planned and not executed.
+pub fn is_only_planned(context: &Context) -> bool {
     marked::<OnlyPlanned>(context).is_some()
 }
 

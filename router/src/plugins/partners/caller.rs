@@ -27,7 +27,6 @@ pub struct Caller {
     /// The key's prefix, which names it.
     pub prefix: Arc<str>,
     /// How much the partner may ask for, as it was when the key was shown.
-    #[allow(dead_code, reason = "for the plugin that counts what partners ask for")]
     pub limits: Limits,
     pub(super) slug: Arc<str>,
     pub(super) scopes: Vec<String>,

@@ -16,7 +16,7 @@ mod first_party;
 mod graph;
 mod planning;
 mod publish;
-mod redis;
+pub(super) mod redis;
 mod refusal;
 mod registry;
 mod request;
@@ -38,6 +38,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt as _, service_fn};
 use velvet_edge::signature::Signed;
 
 use accounts::Accounts;
+pub use ahead::is_only_planned;
 use caller::Keys;
 pub use caller::{Caller, KEY_HEADER, Proof};
 use config::PartnersConfig;
@@ -49,7 +50,7 @@ use registry::Registry;
 pub use request::{Meant, without_hash};
 use resolve::Operations;
 pub use resolve::Resolved;
-pub use serve::settle;
+pub use serve::{operation_id, settle};
 
 /// The gate of the live pipeline. Plugins cannot see one another; this is where the others find it.
 static LIVE: LazyLock<ArcSwapOption<Gate>> = LazyLock::new(ArcSwapOption::empty);

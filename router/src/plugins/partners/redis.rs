@@ -16,23 +16,28 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where Redis is.
 #[derive(Clone)]
-pub(super) struct Redis {
+pub(in super::super) struct Redis {
     urls: Vec<String>,
 }
 
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(in super::super) enum Connection {
     Cluster(Box<ClusterConnection>),
     Single(MultiplexedConnection),
 }
 
 impl Redis {
     pub(super) fn new(config: &RedisConfig) -> Self {
-        Self { urls: config.list().into_iter().map(str::to_owned).collect() }
+        Self::at(config.list().into_iter().map(str::to_owned).collect())
+    }
+
+    /// Several addresses are a cluster's, one is a single server's.
+    pub(in super::super) fn at(urls: Vec<String>) -> Self {
+        Self { urls }
     }
 
     /// A connection on which a command may block that long.
-    pub(super) async fn open(&self, block: Duration) -> Result<Connection, RedisError> {
+    pub(in super::super) async fn open(&self, block: Duration) -> Result<Connection, RedisError> {
         let response = RESPONSE_TIMEOUT + block;
         let opening = async {
             match self.urls.as_slice() {
@@ -57,7 +62,7 @@ impl Redis {
 }
 
 impl Connection {
-    pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, RedisError> {
+    pub(in super::super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, RedisError> {
         let value = match self {
             Self::Cluster(cluster) => cluster.req_packed_command(command).await,
             Self::Single(single) => single.req_packed_command(command).await,

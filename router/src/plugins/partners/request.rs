@@ -58,6 +58,13 @@ impl<'a> Meant<'a> {
     }
 }
 
+impl<'a> Meant<'a> {
+    /// The id that is meant.
+    pub fn id(self) -> Option<&'a str> {
+        self.document_id.or(self.hash)
+    }
+}
+
 /// Takes the hash out: the text now stands for itself.
 pub fn without_hash(extensions: &mut Map<ByteString, Value>) {
     extensions.remove(PERSISTED_QUERY);

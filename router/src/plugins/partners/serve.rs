@@ -15,7 +15,7 @@ use velvet_edge::signature::Signed;
 use super::caller::{Caller, KEY_HEADER, Proof};
 use super::config::Mode;
 use super::refusal::Refusal;
-use super::request::{Asked, may_name_an_id};
+use super::request::{Asked, Meant, may_name_an_id};
 use super::resolve::Resolved;
 use super::{Gate, cached, mark, marked};
 
@@ -26,6 +26,15 @@ struct Settled;
 /// The address that a request came to, before it was rewritten for the pipeline.
 #[derive(Clone)]
 pub(super) struct CameTo(pub(super) Arc<str>);
+
+/// The id that a registered operation was called by.
+#[derive(Clone)]
+struct OperationId(Option<Arc<str>>);
+
+/// The id that a request's registered operation was called by; nothing for one that was sent as a text.
+pub fn operation_id(context: &Context) -> Option<Arc<str>> {
+    marked::<OperationId>(context)?.0
+}
 
 /// Says that a request's operation has been resolved, and for whom; for requests that other plugins make.
 pub fn settle(context: &Context, caller: Option<&Arc<Caller>>) {
@@ -81,6 +90,7 @@ async fn prepare(
             Ok(Ok(Prepared { request: http::Request::from_parts(parts, router::body::from_bytes(body)), kept: None }))
         }
         Ok(Some((asked, text, kind))) => {
+            mark(context, OperationId(asked.meant().ok().and_then(Meant::id).map(Into::into)));
             let by_get = parts.method == Method::GET;
             if by_get && kind != OperationType::Query {
                 return Ok(Err(Refusal::Method));

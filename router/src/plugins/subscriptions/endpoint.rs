@@ -25,7 +25,10 @@ pub(super) fn service(generation: Arc<Generation>) -> router::BoxService {
 async fn answer(generation: Arc<Generation>, request: router::Request) -> Result<router::Response, BoxError> {
     let (mut parts, _) = request.router_request.into_parts();
     let response = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => accept(generation, upgrade),
+        Ok(upgrade) => {
+            let address = generation.address(&parts.headers);
+            accept(generation, upgrade, address)
+        }
         Err(rejection) => rejection.into_response(),
     };
     router::Response::http_response_builder()
@@ -34,7 +37,7 @@ async fn answer(generation: Arc<Generation>, request: router::Request) -> Result
         .build()
 }
 
-fn accept(generation: Arc<Generation>, upgrade: WebSocketUpgrade) -> Response {
+fn accept(generation: Arc<Generation>, upgrade: WebSocketUpgrade, address: Option<Arc<str>>) -> Response {
     let client = &generation.config.client;
     let admission = match REGISTRY.admit(client.sockets_max) {
         Some(admission) if generation.pipeline().is_some() => admission,
@@ -46,7 +49,7 @@ fn accept(generation: Arc<Generation>, upgrade: WebSocketUpgrade) -> Response {
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(client.message_bytes_max)
         .max_frame_size(client.message_bytes_max)
-        .on_upgrade(move |websocket| session::run(websocket, generation, admission))
+        .on_upgrade(move |websocket| session::run(websocket, generation, admission, address))
 }
 
 fn unavailable() -> Response {

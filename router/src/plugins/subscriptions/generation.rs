@@ -17,7 +17,7 @@ use apollo_router::Context;
 use apollo_router::graphql;
 use apollo_router::services::{router, subgraph};
 use futures::future::BoxFuture;
-use http::{HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use parking_lot::Mutex;
 use serde_json_bytes::Value;
 use tokio::sync::Semaphore;
@@ -31,7 +31,7 @@ use super::protocol::{Object, Operation};
 use super::registry::REGISTRY;
 use super::upstream::Pool;
 use crate::plugins::auth::{self, Verifier};
-use crate::plugins::limits::{self, Asked, Audience};
+use crate::plugins::limits::{self, Asked, Audience, Limited, Passed, Who};
 use crate::plugins::partners::{self, Caller, Gate, Meant, Refusal, Resolved, without_hash};
 
 const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -161,6 +161,21 @@ impl Generation {
         let variables = operation.variables.as_ref().unwrap_or(&none);
         let asked = Asked { query, operation_name: operation.operation_name.as_deref(), variables };
         limits.check(asked, audience).map_err(|refusal| Refused(vec![refusal.to_graphql()]))
+    }
+
+    /// Counts a subscription that is about to start. Queries and mutations are counted by the pipeline.
+    pub(super) async fn rate(&self, operation: &Operation, who: &Who) -> Result<Passed, Limited> {
+        let limits = self.captured.lock().limits.clone();
+        let (Some(limits), Some(query)) = (limits, operation.query.as_deref()) else { return Ok(Passed::default()) };
+        let none = Object::new();
+        let variables = operation.variables.as_ref().unwrap_or(&none);
+        let asked = Asked { query, operation_name: operation.operation_name.as_deref(), variables };
+        limits.rate(asked, operation.document_id.as_deref(), who).await
+    }
+
+    /// Where a request comes from, when that is configured and known.
+    pub(super) fn address(&self, headers: &HeaderMap) -> Option<Arc<str>> {
+        self.captured.lock().limits.clone()?.address(headers)
     }
 
     /// Plans an operation. Bounded, since planners may be busy with others' operations.

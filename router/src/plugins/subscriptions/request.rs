@@ -1,5 +1,7 @@
 //! Queries and mutations over the socket: through the router's own pipeline, in process, as if they had come by HTTP.
 
+use std::sync::Arc;
+
 use apollo_router::Context;
 use apollo_router::services::router;
 use axum::extract::ws::Utf8Bytes;
@@ -14,7 +16,7 @@ use super::config::millis;
 use super::protocol::{Operation, failure};
 use super::socket::Socket;
 use super::transport::Transport;
-use crate::plugins::partners;
+use crate::plugins::{limits, partners};
 
 /// The pipeline looks at the body, not at the address; this one stands in its logs.
 const URI: &str = "http://socket.invalid/graphql";
@@ -69,6 +71,9 @@ async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError>
     let context = Context::new();
     // What stands in the request has been resolved, with the caller's key in mind.
     partners::settle(&context, socket.caller());
+    if let Some(address) = socket.address.get() {
+        limits::came_from(&context, Arc::clone(address));
+    }
     let response = pipeline.oneshot((request, context).into()).await?;
     let body = response.response.into_body().collect().await;
     Ok(body.map_err(|problem| problem.to_string())?.to_bytes())

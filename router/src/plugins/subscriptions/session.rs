@@ -26,8 +26,16 @@ const OWN_TOKEN_MARGIN: Duration = Duration::from_secs(30);
 type Ended = Option<Close>;
 
 /// Serves a client until its socket is closed.
-pub(super) async fn run(mut websocket: WebSocket, generation: Arc<Generation>, admission: Admission) {
+pub(super) async fn run(
+    mut websocket: WebSocket,
+    generation: Arc<Generation>,
+    admission: Admission,
+    address: Option<Arc<str>>,
+) {
     let socket = Socket::new(generation, &TransportWs);
+    if let Some(address) = address {
+        let _ = socket.address.set(address);
+    }
     let _membership = admission.register(&socket);
     let negotiated = websocket.protocol().is_some_and(|protocol| protocol == SUBPROTOCOL);
     let ended = if negotiated { Session::new(&socket).serve(&mut websocket).await } else { Some(Close::SUBPROTOCOL) };

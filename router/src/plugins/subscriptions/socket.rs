@@ -18,7 +18,7 @@ use super::request;
 use super::subscription::{Start, Subscription};
 use super::transport::Transport;
 use crate::plugins::auth::Viewer;
-use crate::plugins::limits::Audience;
+use crate::plugins::limits::{Audience, Who};
 use crate::plugins::partners::{Caller, Refusal};
 
 pub(super) struct Socket {
@@ -30,6 +30,8 @@ pub(super) struct Socket {
     viewer: Mutex<Option<Viewer>>,
     /// The partner whose socket it is.
     caller: OnceLock<Arc<Caller>>,
+    /// Where it comes from, when that is configured and known.
+    pub(super) address: OnceLock<Arc<str>>,
 }
 
 /// The id of the operation on a connection that carries one.
@@ -58,6 +60,7 @@ impl Socket {
             serials: AtomicU64::new(0),
             viewer: Mutex::new(None),
             caller: OnceLock::new(),
+            address: OnceLock::new(),
         })
     }
 
@@ -137,16 +140,9 @@ impl Socket {
         let known = operation.query.as_deref().map_or(Some(Planned::Other), |query| {
             self.generation.planner.known(query, operation.operation_name.as_deref())
         });
-        if let Some(Planned::Subscription(plan)) = known {
-            if let Err(refused) = self.start(&id, serial, plan, operation) {
-                self.refuse(&id, serial, &refused);
-            }
-            return Ok(());
-        }
-        let planned = known.is_some();
         let socket = Arc::clone(self);
         let key: Box<str> = id.as_str().into();
-        let task = tokio::spawn(socket.prepare(id, serial, operation, planned));
+        let task = tokio::spawn(socket.prepare(id, serial, operation, known));
         if let Some(running) = self.operations.lock().get_mut(&key)
             && running.serial == serial
             && let Kind::Task(handle) = &mut running.kind
@@ -221,25 +217,41 @@ impl Socket {
             .collect()
     }
 
-    /// Plans an operation that was not known, or runs a query or a mutation.
-    async fn prepare(self: Arc<Self>, id: String, serial: u64, operation: Operation, planned: bool) {
-        if !planned && let Some(query) = operation.query.clone() {
-            if let Err(refused) = self.generation.check(&operation, self.audience()) {
-                return self.refuse(&id, serial, &refused);
+    /// Starts a subscription, or runs a query or a mutation.
+    async fn prepare(self: Arc<Self>, id: String, serial: u64, operation: Operation, known: Option<Planned>) {
+        let refused = match self.admit_operation(&operation, known).await {
+            Ok(Planned::Subscription(plan)) => self.start(&id, serial, plan, operation).err(),
+            Ok(Planned::Other) => {
+                let messages = request::run(&self, &id, &operation).await;
+                return self.conclude(&id, serial, messages);
             }
-            match self.generation.plan(query, operation.operation_name.clone()).await {
-                Ok(Planned::Subscription(plan)) => {
-                    if let Err(refused) = self.start(&id, serial, plan, operation) {
-                        self.refuse(&id, serial, &refused);
-                    }
-                    return;
-                }
-                Ok(Planned::Other) => {}
-                Err(refused) => return self.refuse(&id, serial, &refused),
+            Err(refused) => Some(refused),
+        };
+        if let Some(refused) = refused {
+            self.refuse(&id, serial, &refused);
+        }
+    }
+
+    /// Counts a subscription, and plans what was not known.
+    async fn admit_operation(&self, operation: &Operation, known: Option<Planned>) -> Result<Planned, Refused> {
+        if !matches!(known, Some(Planned::Other)) {
+            let counted = self.generation.rate(operation, &self.who()).await;
+            counted.map_err(|limited| Refused(vec![limited.to_graphql()]))?;
+        }
+        match (known, &operation.query) {
+            (Some(known), _) => Ok(known),
+            (None, None) => Ok(Planned::Other),
+            (None, Some(query)) => {
+                self.generation.check(operation, self.audience())?;
+                self.generation.plan(query.clone(), operation.operation_name.clone()).await
             }
         }
-        let messages = request::run(&self, &id, &operation).await;
-        self.conclude(&id, serial, messages);
+    }
+
+    /// Who asks, as far as limits are concerned.
+    fn who(&self) -> Who {
+        let viewer = self.viewer.lock().as_ref().map(|viewer| Arc::clone(&viewer.subject));
+        Who { caller: self.caller.get().cloned(), viewer, address: self.address.get().cloned() }
     }
 
     fn audience(&self) -> Audience {

@@ -27,7 +27,7 @@ use super::protocol::Operation;
 use super::registry::{REGISTRY, Seat};
 use super::socket::Socket;
 use crate::plugins::auth::{self, Viewer};
-use crate::plugins::limits::Audience;
+use crate::plugins::limits::{Audience, Who};
 use crate::plugins::partners::KEY_HEADER;
 use accept::Accepts;
 use framing::Framing;
@@ -71,6 +71,15 @@ async fn answer_within(
         Ok(viewer) => viewer,
         Err(error) => return auth::refusal(error, request),
     };
+    let who = Who {
+        caller: None,
+        viewer: viewer.as_ref().map(|viewer| Arc::clone(&viewer.subject)),
+        address: generation.address(request.router_request.headers()),
+    };
+    let passed = match generation.rate(&operation, &who).await {
+        Ok(passed) => passed,
+        Err(limited) => return limited.response(request.context),
+    };
     let audience = if viewer.is_some() { Audience::User } else { Audience::Anonymous };
     if let Err(refused) = generation.check(&operation, audience) {
         return refuse(framing, &refused, request.context);
@@ -82,7 +91,9 @@ async fn answer_within(
                 Err(refusal) => return refusal.response(request.context),
             };
             let asked = Asked { framing, viewer, plan, operation };
-            subscribe(generation, asked, request)
+            let mut response = subscribe(generation, asked, request)?;
+            passed.tell(response.response.headers_mut());
+            Ok(response)
         }
         Ok(Planned::Other) => other(framing, accepts, pipeline, request).await,
         Err(refused) => refuse(framing, &refused, request.context),
