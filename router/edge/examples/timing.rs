@@ -1,12 +1,14 @@
 //! What one check takes: `cargo run --release --example timing`.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use apollo_compiler::Schema;
 use apollo_compiler::response::JsonMap;
 use velvet_edge::cost::{Weights, estimate};
 use velvet_edge::limits::{Bounds, Document};
+use velvet_edge::rate::fields::{Policy, Standing, Unit, policies, standings};
+use velvet_edge::rate::{Bucket, Limit};
 
 const SUPERGRAPH: &str = include_str!("../../../schema/supergraph.graphql");
 const ROUNDS: u32 = 20_000;
@@ -52,6 +54,20 @@ fn main() {
         });
         println!("{name}: {cost:?}; parsed and counted once in {parsing:.2} µs, checked each time in {checking:.2} µs");
     }
+    let limit = Limit::new(50, Duration::from_secs(1), 100).expect("it can be counted");
+    let mut bucket = Bucket { level: 0, at_us: 0 };
+    let mut now_us = 0;
+    let taking = per_round(|| {
+        now_us += 20_000;
+        let _ = black_box(limit.take(black_box(&mut bucket), now_us, 1));
+    });
+    let policy = |name| Policy { name, quota: 100, window_seconds: 2, unit: Unit::Request, local: false };
+    let standing = |name| Standing { name, remaining: 98, reset_seconds: 1 };
+    let telling = per_round(|| {
+        drop(black_box(policies(["key", "key-cost", "quota"].map(policy))));
+        drop(black_box(standings(["key", "key-cost", "quota"].map(standing))));
+    });
+    println!("a rate: drawn from a bucket in {taking:.3} µs, three of them told in {telling:.2} µs");
 }
 
 fn per_round(mut work: impl FnMut()) -> f64 {

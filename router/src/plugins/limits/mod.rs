@@ -19,7 +19,7 @@ use apollo_router::graphql;
 use apollo_router::layers::ServiceBuilderExt as _;
 use apollo_router::plugin::{Plugin, PluginInit};
 use apollo_router::services::{router, supergraph};
-use apollo_router::{Context, register_plugin};
+use apollo_router::{Context, Extensions, register_plugin};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json_bytes::json;
@@ -106,20 +106,24 @@ async fn serve(
     let context = request.context.clone();
     let who = request::who(&gate, &context, request.router_request.headers());
     let admitted = admit(&gate, &who, request).await?;
-    let permit = if admitted.is_ok() { in_flight::enter(requests_max) } else { None };
-    if admitted.is_ok() && permit.is_none() {
-        metrics::refused(Code::Overloaded);
-        return refused(Refusal::new(Code::Overloaded), context);
-    }
+    let permit = match &admitted {
+        Ok(_) => match in_flight::enter(requests_max) {
+            None => {
+                metrics::refused(Code::Overloaded);
+                return refused(Refusal::new(Code::Overloaded), context);
+            }
+            permit => permit,
+        },
+        Err(_) => None,
+    };
     // What a bound refuses counts as well.
     let passed = match count(&gate, &context, &who).await {
         Ok(passed) => passed,
         Err(limited) => return limited.response(context),
     };
-    let mut response = match (admitted, permit) {
-        (Ok(request), Some(permit)) => held(inner.oneshot(request).await?, permit),
-        (Ok(_), None) => return refused(Refusal::new(Code::Overloaded), context),
-        (Err(refusal), _) => refused(refusal, context)?,
+    let mut response = match admitted {
+        Ok(request) => held(inner.oneshot(request).await?, permit),
+        Err(refusal) => refused(refusal, context)?,
     };
     passed.tell(response.response.headers_mut());
     Ok(response)
@@ -140,7 +144,7 @@ async fn count(gate: &Gate, context: &Context, who: &Who) -> Result<Passed, Limi
 
 /// Counts what an operation costs that has been counted as a request.
 async fn count_owed(gate: &Gate, context: &Context, admitted: &Admitted) -> Result<(), Limited> {
-    match context.extensions().with_lock(|known| known.remove::<Owing>()) {
+    match context.extensions().with_lock(Extensions::remove::<Owing>) {
         Some(Owing(who)) => gate.rates.admit(&who, &call(0, Some(admitted))).await.map(drop),
         None => Ok(()),
     }
@@ -228,7 +232,7 @@ fn measured(gate: &Arc<Gate>, response: supergraph::Response) -> supergraph::Res
 }
 
 /// A request counts until the last byte of its response is handed over.
-fn held(mut response: router::Response, permit: Permit) -> router::Response {
+fn held(mut response: router::Response, permit: Option<Permit>) -> router::Response {
     response.response = response.response.map(|body| {
         router::Body::new(body.map_frame(move |frame| {
             let _ = &permit;

@@ -50,7 +50,7 @@ use registry::Registry;
 pub use request::{Meant, without_hash};
 use resolve::Operations;
 pub use resolve::Resolved;
-pub use serve::{operation_id, settle};
+pub use serve::{called_by, operation_id, settle};
 
 /// The gate of the live pipeline. Plugins cannot see one another; this is where the others find it.
 static LIVE: LazyLock<ArcSwapOption<Gate>> = LazyLock::new(ArcSwapOption::empty);

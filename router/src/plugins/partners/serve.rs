@@ -36,6 +36,11 @@ pub fn operation_id(context: &Context) -> Option<Arc<str>> {
     marked::<OperationId>(context)?.0
 }
 
+/// Says which id a request's operation was called by, for requests that other plugins make.
+pub fn called_by(context: &Context, id: Option<&str>) {
+    mark(context, OperationId(id.map(Into::into)));
+}
+
 /// Says that a request's operation has been resolved, and for whom; for requests that other plugins make.
 pub fn settle(context: &Context, caller: Option<&Arc<Caller>>) {
     mark(context, Settled);
@@ -90,7 +95,7 @@ async fn prepare(
             Ok(Ok(Prepared { request: http::Request::from_parts(parts, router::body::from_bytes(body)), kept: None }))
         }
         Ok(Some((asked, text, kind))) => {
-            mark(context, OperationId(asked.meant().ok().and_then(Meant::id).map(Into::into)));
+            called_by(context, asked.meant().ok().and_then(Meant::id));
             let by_get = parts.method == Method::GET;
             if by_get && kind != OperationType::Query {
                 return Ok(Err(Refusal::Method));

@@ -30,7 +30,7 @@ pub struct RatesConfig {
 }
 
 /// A limit in requests and one in cost; `null` turns one off.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateConfig {
     /// Requests.
@@ -50,10 +50,10 @@ pub struct AddressConfig {
     #[serde(default = "one_proxy")]
     pub proxies: NonZeroU64,
     /// Requests.
-    #[serde(default = "requests_per_address")]
+    #[serde(default = "requests_by_default")]
     pub requests: Option<Rate>,
     /// The operations' estimated costs.
-    #[serde(default = "cost_per_address")]
+    #[serde(default = "cost_by_default")]
     pub cost: Option<Rate>,
 }
 
@@ -126,11 +126,17 @@ impl Default for RatesConfig {
             redis_timeout_ms: 50,
             routers: NonZeroU64::MIN,
             buckets_max: 100_000,
-            // Nobody's app comes near; a script that does not stop does.
-            per_viewer: RateConfig { requests: Rate::of(500, 1, 5_000), cost: Rate::of(6_000_000, 60, 0) },
+            per_viewer: RateConfig::default(),
             per_address: None,
             operations: BTreeMap::new(),
         }
+    }
+}
+
+impl Default for RateConfig {
+    /// Nobody's app comes near; a script that does not stop does.
+    fn default() -> Self {
+        Self { requests: requests_by_default(), cost: cost_by_default() }
     }
 }
 
@@ -142,13 +148,11 @@ fn one_proxy() -> NonZeroU64 {
     NonZeroU64::MIN
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it stands for an option that is not stated")]
-fn requests_per_address() -> Option<Rate> {
+fn requests_by_default() -> Option<Rate> {
     Rate::of(500, 1, 5_000)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it stands for an option that is not stated")]
-fn cost_per_address() -> Option<Rate> {
+fn cost_by_default() -> Option<Rate> {
     Rate::of(6_000_000, 60, 0)
 }
 
@@ -164,9 +168,9 @@ mod tests {
         assert_eq!((config.redis_timeout_ms, config.routers.get()), (50, 1));
         assert!(config.per_viewer.requests.is_some());
         let config: RatesConfig =
-            serde_yaml::from_str("{redis_urls: 'redis://a:1, redis://b:2', per_viewer: {}}").unwrap();
+            serde_yaml::from_str("{redis_urls: 'redis://a:1, redis://b:2', per_viewer: {requests: null}}").unwrap();
         assert_eq!(config.redis_urls(), ["redis://a:1", "redis://b:2"]);
-        assert!(config.per_viewer.requests.is_none());
+        assert!(config.per_viewer.requests.is_none() && config.per_viewer.cost.is_some());
     }
 
     #[test]

@@ -256,7 +256,7 @@ mod tests {
         let hash = sha256_hex(b"{ a }");
         for called in ["Deck", hash.as_str(), "id-7"] {
             let operations = format!("{{\"{called}\": {{per: everybody, cost: {{count: 5}}}}}}");
-            let policies = policies(&format!("{{per_viewer: {{}}, operations: {operations}}}"));
+            let policies = policies(&format!("{{operations: {operations}}}"));
             let groups = policies.groups(&Who::default(), &Call { id: Some("id-7"), ..CALL });
             assert_eq!(keys(&groups), [[format!("router:rate:{{operation:{called}}}:cost").as_str()]]);
             assert!(policies.groups(&Who::default(), &Call { name: None, text: None, ..CALL }).is_empty());
