@@ -9,8 +9,8 @@ use velvet_edge::rate::{Limit, whole_seconds};
 use super::policy::{Draw, Group, QUOTA, Quota};
 use super::recent::Recent;
 
-/// A limit may be changed, and Redis may be emptied: then Redis is asked again after this.
-const REMEMBERED_MAX: Duration = Duration::from_mins(1);
+/// Redis is asked again after this: what was drawn may have been given back, and Redis may have been emptied.
+const REMEMBERED_MAX: Duration = Duration::from_secs(1);
 
 pub(super) struct Denials(Mutex<Recent<Denied>>);
 
@@ -75,6 +75,17 @@ impl Denials {
         self.put(&quota.counter, Bound::Quota(quota.limit), 1, asked_at, (wait, remaining));
     }
 
+    /// Something is given back to the buckets of a group.
+    pub(super) fn forget(&self, group: &Group) {
+        let mut known = self.0.lock();
+        for draw in &group.draws {
+            known.remove(&draw.key);
+        }
+        if let Some(quota) = &group.quota {
+            known.remove(&quota.counter);
+        }
+    }
+
     fn put(&self, key: &str, bound: Bound, units: u64, asked_at: Instant, (wait, remaining): Refused) {
         let Some(until) = asked_at.checked_add(wait) else { return };
         let denied = Denied { bound, units, until, forgotten_at: asked_at + REMEMBERED_MAX, remaining };
@@ -103,6 +114,8 @@ mod tests {
         assert!(denials.draw(&draw(6, 9)).is_some());
         assert!(denials.draw(&draw(4, 9)).is_none(), "less may fit");
         assert!(denials.draw(&draw(5, 8)).is_none(), "the limit is another");
+        denials.forget(&Group { draws: vec![draw(5, 9)], quota: None });
+        assert!(denials.draw(&draw(5, 9)).is_none());
         denials.put_draw(&draw(5, 9), now, (Duration::ZERO, 4));
         assert!(denials.draw(&draw(5, 9)).is_none());
     }

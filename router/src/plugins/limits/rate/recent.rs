@@ -33,6 +33,11 @@ impl<V> Recent<V> {
         }
     }
 
+    pub(super) fn remove(&mut self, key: &str) {
+        self.old.remove(key);
+        self.young.remove(key);
+    }
+
     fn put_boxed(&mut self, key: Box<str>, value: V) {
         if self.young.len() >= self.half_max {
             self.old = std::mem::take(&mut self.young);
@@ -58,5 +63,7 @@ mod tests {
         assert_eq!(recent.get("e"), Some(&4));
         recent.put("used", 9);
         assert_eq!(recent.get("used"), Some(&9));
+        recent.remove("used");
+        assert_eq!(recent.get("used"), None);
     }
 }

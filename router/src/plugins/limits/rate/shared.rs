@@ -116,6 +116,7 @@ impl Shared {
             let Some(store) = &shared.store else { return };
             for group in drawn {
                 store.draw(&group, Sign::GiveBack, &shared.quotas).await;
+                shared.denials.forget(&group);
             }
         });
     }

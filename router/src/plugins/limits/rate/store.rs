@@ -24,6 +24,9 @@ const MONTHS: &str = "accounts:usage:months";
 
 /// Answers in a row that did not come in time; then Redis is not asked any more until it answers again.
 const LATE_MAX: u32 = 3;
+/// What is asked about when nothing else was.
+const ANY_KEY: &str = "router:rate";
+const PROBE_LIFETIME_MS: u32 = 1_000;
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
@@ -67,7 +70,7 @@ impl Store {
         let connection = ArcSwapOption::empty();
         let store = Arc::new(Self { redis, timeout, connection, late: AtomicU32::new(0) });
         IS_LOCAL.store(true, Ordering::Relaxed);
-        tokio::spawn(come_back(Arc::downgrade(&store), MONTHS.to_owned(), false));
+        tokio::spawn(come_back(Arc::downgrade(&store), ANY_KEY.to_owned(), false));
         store
     }
 
@@ -97,22 +100,23 @@ impl Store {
         timeout(self.timeout, used(&mut (*connection).clone(), quota)).await.ok()?.ok()?
     }
 
-    /// Redis is not asked until it has answered about one of these keys.
+    /// Redis is not asked until it takes something under the hash tag of these keys.
     fn leave(self: &Arc<Self>, group: &Group, why: &str) {
         if self.connection.swap(None).is_none() {
             return;
         }
         IS_LOCAL.store(true, Ordering::Relaxed);
         tracing::warn!(error = why, "rates are counted by each router for its share of the limits: Redis is away");
-        let key = group.draws.first().map_or(MONTHS, |draw| &draw.key);
+        let key = group.draws.first().map_or(ANY_KEY, |draw| &draw.key);
         tokio::spawn(come_back(Arc::downgrade(self), key.to_owned(), true));
     }
 
     async fn reach(&self, key: &str) -> Result<Connection, RedisError> {
         let mut connection = self.redis.open(Duration::ZERO).await?;
-        let mut command = redis::cmd("EXISTS");
-        command.arg(key);
-        timeout(self.timeout, connection.ask::<i64>(&command))
+        // A server that only reads, or has no memory left, is no use.
+        let mut command = redis::cmd("SET");
+        command.arg(format!("{key}:probe")).arg(1).arg("PX").arg(PROBE_LIFETIME_MS);
+        timeout(self.timeout, connection.ask::<()>(&command))
             .await
             .unwrap_or_else(|_| Err(RedisError::from((ErrorKind::Io, "Redis does not answer in time"))))?;
         Ok(connection)
