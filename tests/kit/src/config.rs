@@ -79,9 +79,9 @@ pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
     });
     let writer = Writer { listen: without_scheme(&info.writer_url), postgres: postgres.collect() };
     let mut file = File {
-        kafka: Kafka { brokers: &info.kafka_brokers, replication: 1 },
+        kafka: Kafka { brokers: &info.kafka_brokers, replication: replication(info) },
         redis: Redis { urls: &info.redis_urls },
-        api: Listen { listen: without_scheme(&info.api_url) },
+        api: Listen { listen: without_scheme(&info.api_urls[0]) },
         identity: Identity {
             keys_dir: keys.to_string_lossy().into_owned(),
             jwks_url: format!("{}/.well-known/jwks.json", info.api_url),
@@ -100,17 +100,23 @@ pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
     private_file(&info.writer_config(), &toml::to_string(&file).context("writing writer.toml")?)
 }
 
+/// As many copies as there are brokers to keep them.
+fn replication(info: &StackInfo) -> u16 {
+    if info.kafka_brokers.split(',').count() >= 3 { 3 } else { 1 }
+}
+
 /// Consecutive shards, as even as they divide.
 fn shards_of(index: usize, servers: usize) -> Vec<usize> {
     (SHARDS * index / servers..SHARDS * (index + 1) / servers).collect()
 }
 
-pub fn router_env(info: &StackInfo) -> Vec<(String, String)> {
+/// Of the router that listens at these ports: for clients, for its health, for its metrics.
+pub fn router_env(info: &StackInfo, listen: [u16; 3]) -> Vec<(String, String)> {
     let playground = info.root.join("router/playground/dist");
     let mut env = vec![
-        ("VELVET_ROUTER_LISTEN".to_owned(), without_scheme(&info.router_url)),
-        ("VELVET_ROUTER_HEALTH_LISTEN".to_owned(), without_scheme(&info.router_health_url)),
-        ("VELVET_ROUTER_METRICS_LISTEN".to_owned(), without_scheme(&info.router_metrics_url)),
+        ("VELVET_ROUTER_LISTEN".to_owned(), format!("127.0.0.1:{}", listen[0])),
+        ("VELVET_ROUTER_HEALTH_LISTEN".to_owned(), format!("127.0.0.1:{}", listen[1])),
+        ("VELVET_ROUTER_METRICS_LISTEN".to_owned(), format!("127.0.0.1:{}", listen[2])),
         ("VELVET_API_URL".to_owned(), info.api_url.clone()),
         ("VELVET_OTLP_ENABLED".to_owned(), "true".to_owned()),
         ("VELVET_OTLP_ENDPOINT".to_owned(), info.collector_url.clone()),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::balancer::Balancer;
 use crate::servers::redis::Redis;
 use crate::supervisor::Supervisor;
 
@@ -31,6 +32,8 @@ pub enum Action {
     Restart,
     /// SIGKILL, and a start without the files it had saved; Redis only.
     RestartEmpty,
+    /// Drops the connections that go through it; the balancer only.
+    Cut,
     /// Whether it runs.
     Status,
 }
@@ -55,6 +58,8 @@ pub struct Control {
     pub supervisor: Arc<Supervisor>,
     /// Absent when somebody else runs it.
     pub redis: Option<Redis>,
+    /// Absent when there is one API.
+    pub balancer: Option<Balancer>,
 }
 
 impl Control {
@@ -89,6 +94,10 @@ impl Control {
         if order.token != self.token {
             bail!("the order's token is not this stack's");
         }
+        if order.action == Action::Cut {
+            self.balancer.as_ref().context("this stack has no balancer")?.cut();
+            return Ok(Answer { running: true, ..Answer::default() });
+        }
         let process = self.supervisor.get(&order.part)?;
         match order.action {
             Action::Start => process.start().await?,
@@ -104,7 +113,7 @@ impl Control {
                 redis.remove_files(index)?;
                 process.start().await?;
             }
-            Action::Status => {}
+            Action::Cut | Action::Status => {}
         }
         if matches!(order.action, Action::Start | Action::Restart | Action::RestartEmpty) {
             self.settle(&order.part).await?;

@@ -64,6 +64,11 @@ impl Handle {
         Database::new(server.with_context(|| format!("primary {primary} has no replica"))?)
     }
 
+    /// Drops every connection between routers and APIs, where a balancer stands between them.
+    pub async fn cut(&self) -> Result<()> {
+        self.order(Action::Cut, "balancer").await.map(drop)
+    }
+
     pub fn part(&self, name: &str) -> Part<'_> {
         Part { handle: self, name: name.to_owned() }
     }
@@ -100,8 +105,11 @@ impl Handle {
     pub async fn wipe_redis(&self) -> Result<()> {
         for url in &self.info.redis_urls {
             let mut connection = open_url(url).await?;
-            let _: String =
-                redis::cmd("FLUSHALL").query_async(&mut connection).await.with_context(|| format!("wiping {url}"))?;
+            match redis::cmd("FLUSHALL").query_async::<String>(&mut connection).await {
+                // A replica follows its master.
+                Err(error) if error.code() == Some("READONLY") => {}
+                wiped => drop(wiped.with_context(|| format!("wiping {url}"))?),
+            }
         }
         Ok(())
     }

@@ -27,14 +27,21 @@ pub struct StackInfo {
     pub router_metrics_url: String,
     pub api_url: String,
     pub writer_url: String,
+    /// Every router, the one of `router_url` first.
+    pub router_urls: Vec<String>,
+    /// Every API by itself; `api_url` is the balancer before them when there are several.
+    pub api_urls: Vec<String>,
+    pub writer_urls: Vec<String>,
     /// Where traces are sent; a test that wants them listens there.
     pub collector_url: String,
     pub kafka_brokers: String,
-    /// One address is a single server, several are a cluster.
+    /// One address is a single server, several are a cluster, its replicas last.
     pub redis_urls: Vec<String>,
     pub postgres: Vec<PostgresInfo>,
     /// Whether there are only servers, and no writer, API and router.
     pub servers_only: bool,
+    /// The names of all that the owner runs, as [`Handle::part`](crate::Handle::part) takes them.
+    pub parts: Vec<String>,
     /// Where the owner takes orders, and what must come with them.
     pub control: String,
     pub control_token: String,

@@ -11,6 +11,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the kit stands outside the code that must be the same on every run")]
 
+pub mod balancer;
 pub mod binaries;
 pub mod client;
 pub mod config;

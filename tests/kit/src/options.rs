@@ -39,6 +39,12 @@ pub struct StackOptions {
     /// Everything that the stack writes, but for what PostgreSQL cannot reach there.
     pub state: PathBuf,
     pub ports: PortChoice,
+    /// How many routers, APIs and writers there are, each; with more than one, a balancer stands before the APIs.
+    pub copies: usize,
+    /// 1, or 3 with three copies of each record, two of which must have it.
+    pub brokers: usize,
+    /// Whether each master of the cluster has a replica that can take over.
+    pub redis_replicas: bool,
     /// 1 or 2; the shards are divided among them.
     pub primaries: usize,
     /// Whether each further primary has a replica too; the first one always has.
@@ -66,6 +72,9 @@ impl StackOptions {
             root: root.to_owned(),
             state: state_dir(root),
             ports: PortChoice::Fixed,
+            copies: 1,
+            brokers: 1,
+            redis_replicas: false,
             primaries: 1,
             replica_for_each: true,
             redis: RedisLayout::Cluster,
@@ -92,6 +101,17 @@ impl StackOptions {
             fresh: true,
             ..development
         })
+    }
+
+    /// Two or three of everything, so that any one may be missed.
+    #[must_use]
+    pub fn redundant(self) -> Self {
+        Self { copies: 2, brokers: 3, redis_replicas: true, ..self }
+    }
+
+    /// Redis servers, replicas among them.
+    pub fn redis_servers(&self) -> usize {
+        self.redis.servers() * if self.redis_replicas { 2 } else { 1 }
     }
 }
 

@@ -15,6 +15,16 @@ pub enum PortChoice {
     Free,
 }
 
+/// The ports of a router, an API and a writer beside the first of each.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    pub router: u16,
+    pub router_health: u16,
+    pub router_metrics: u16,
+    pub api: u16,
+    pub writer: u16,
+}
+
 #[derive(Debug, Clone)]
 pub struct Ports {
     pub router: u16,
@@ -25,8 +35,14 @@ pub struct Ports {
     pub collector: u16,
     pub kafka: u16,
     pub kafka_controller: u16,
+    /// Brokers beside the first: their port, and their controller's.
+    pub more_brokers: Vec<(u16, u16)>,
+    pub copies: Vec<Copy>,
+    /// Before the APIs, when there are several.
+    pub balancer: u16,
+    /// Of a cluster with replicas, the masters first.
     pub redis: Vec<u16>,
-    /// Where the masters of a cluster speak to each other.
+    /// Where the members of a cluster speak to each other.
     pub redis_bus: Vec<u16>,
     pub postgres: Vec<u16>,
     pub replicas: Vec<u16>,
@@ -61,6 +77,9 @@ impl Ports {
                 .map(|i| first.checked_add(i * step).with_context(|| format!("port {first} leaves no room above it")))
                 .collect()
         };
+        if options.copies > 1 || options.brokers > 1 || options.redis_replicas {
+            bail!("a stack with more than one of each takes free ports");
+        }
         let redis = row(port("VELVET_REDIS_PORT", 17_001)?, 1, options.redis.servers())?;
         let bus = port("VELVET_REDIS_BUS_PORT", redis[0].checked_add(BUS_OFFSET).unwrap_or(17_101))?;
         let postgres = port("VELVET_POSTGRES_PORT", 55_432)?;
@@ -74,6 +93,9 @@ impl Ports {
             collector: port("VELVET_COLLECTOR_PORT", 4_318)?,
             kafka: port("VELVET_KAFKA_PORT", 19_092)?,
             kafka_controller: port("VELVET_KAFKA_CONTROLLER_PORT", 19_093)?,
+            more_brokers: Vec::new(),
+            copies: Vec::new(),
+            balancer: 0,
             redis_bus: row(bus, 1, redis.len())?,
             redis,
             postgres: row(postgres, 2, options.primaries)?,
@@ -91,8 +113,8 @@ impl Ports {
         };
         let mut row = |count: usize| (0..count).map(|_| one()).collect::<Result<Vec<_>>>();
         Ok(Self {
-            redis: row(options.redis.servers())?,
-            redis_bus: row(options.redis.servers())?,
+            redis: row(options.redis_servers())?,
+            redis_bus: row(options.redis_servers())?,
             postgres: row(options.primaries)?,
             replicas: row(options.primaries)?,
             router: row(1)?[0],
@@ -103,6 +125,9 @@ impl Ports {
             collector: row(1)?[0],
             kafka: row(1)?[0],
             kafka_controller: row(1)?[0],
+            more_brokers: (1..options.brokers).map(|_| Ok((row(1)?[0], row(1)?[0]))).collect::<Result<_>>()?,
+            copies: (1..options.copies).map(|_| Copy::of(&row(5)?)).collect::<Result<_>>()?,
+            balancer: row(1)?[0],
         })
     }
 
@@ -146,6 +171,13 @@ impl Ports {
             );
         }
         needed
+    }
+}
+
+impl Copy {
+    fn of(ports: &[u16]) -> Result<Self> {
+        let [router, router_health, router_metrics, api, writer] = *ports else { bail!("a copy takes five ports") };
+        Ok(Self { router, router_health, router_metrics, api, writer })
     }
 }
 

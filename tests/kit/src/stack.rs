@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::balancer::Balancer;
 use crate::binaries::Binaries;
 use crate::config;
 use crate::control::Control;
@@ -17,7 +18,7 @@ use crate::handle::Handle;
 use crate::info::{PostgresInfo, StackInfo};
 use crate::options::StackOptions;
 use crate::population;
-use crate::ports::Ports;
+use crate::ports::{Copy, Ports};
 use crate::process::{Process, Spec};
 use crate::progress::Progress;
 use crate::servers::ready::Ready;
@@ -77,13 +78,15 @@ impl Stack {
         let (mut info, redis) = self.start_servers().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("opening the control port")?;
         info.control = listener.local_addr().context("reading the control port")?.to_string();
-        let control =
-            Arc::new(Control { token: info.control_token.clone(), supervisor: self.supervisor.clone(), redis });
+        let balancer = self.start_balancer().await?;
+        let token = info.control_token.clone();
+        let control = Arc::new(Control { token, supervisor: self.supervisor.clone(), redis, balancer });
         let task = tokio::spawn(control.serve(listener));
         *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         if !self.options.servers_only {
             self.start_ours(&info).await?;
         }
+        info.parts = self.supervisor.all().iter().map(|process| process.spec.name.clone()).collect();
         info.write()?;
         Ok(Handle { info })
     }
@@ -110,6 +113,15 @@ impl Stack {
         let (brokers, (redis_urls, redis), postgres) =
             tokio::try_join!(self.start_kafka(), self.start_redis(), self.start_postgres())?;
         Ok((self.describe(brokers, redis_urls, postgres), redis))
+    }
+
+    async fn start_balancer(&self) -> Result<Option<Balancer>> {
+        if self.ports.copies.is_empty() {
+            return Ok(None);
+        }
+        let mut apis = vec![self.ports.api];
+        apis.extend(self.ports.copies.iter().map(|copy| copy.api));
+        Balancer::start(self.ports.balancer, &apis).await.map(Some)
     }
 
     async fn start_kafka(&self) -> Result<String> {
@@ -145,6 +157,12 @@ impl Stack {
 
     fn describe(&self, kafka_brokers: String, redis_urls: Vec<String>, postgres: Vec<PostgresInfo>) -> StackInfo {
         let router = format!("127.0.0.1:{}", self.ports.router);
+        let copies = &self.ports.copies;
+        let all = |first: u16, more: fn(&Copy) -> u16| {
+            let ports = std::iter::once(first).chain(copies.iter().map(more));
+            ports.map(|port| format!("http://127.0.0.1:{port}")).collect::<Vec<_>>()
+        };
+        let api = if copies.is_empty() { self.ports.api } else { self.ports.balancer };
         StackInfo {
             pid: std::process::id(),
             root: self.options.root.clone(),
@@ -155,8 +173,12 @@ impl Stack {
             ws_url: format!("ws://{router}/ws"),
             router_health_url: format!("http://127.0.0.1:{}", self.ports.router_health),
             router_metrics_url: format!("http://127.0.0.1:{}", self.ports.router_metrics),
-            api_url: format!("http://127.0.0.1:{}", self.ports.api),
+            api_url: format!("http://127.0.0.1:{api}"),
             writer_url: format!("http://127.0.0.1:{}", self.ports.writer),
+            router_urls: all(self.ports.router, |copy| copy.router),
+            api_urls: all(self.ports.api, |copy| copy.api),
+            writer_urls: all(self.ports.writer, |copy| copy.writer),
+            parts: Vec::new(),
             collector_url: format!("http://127.0.0.1:{}", self.ports.collector),
             kafka_brokers,
             redis_urls,
@@ -184,25 +206,48 @@ impl Stack {
             binaries.compose(root, &self.folders.state),
         )?;
         self.progress.line("tables, topics, keys and the supergraph are in place");
-        let writer = Ours::new("writer", binaries.path("velvet-writer"), &["--config", &writer_config, "run"]);
-        let api = Ours::new("api", binaries.path("velvet"), &["--config", &config]);
-        tokio::try_join!(
-            self.launch(writer, format!("{}/ready", info.writer_url), 1),
-            self.launch(api, format!("{}/ready", info.api_url), 2),
-        )?;
-        self.progress.line(&format!("writer on {}, API on {}", info.writer_url, info.api_url));
-        let yaml = path_text(&root.join("router/router.yaml"));
-        let args = ["--config", &yaml, "--supergraph", &path_text(&composed)];
-        let mut router = Ours::new("router", binaries.path("velvet-router"), &args);
-        router.env = config::router_env(info);
-        self.launch(router, format!("{}/health", info.router_health_url), 3).await?;
-        self.progress.line(&format!("router on {}", info.router_url));
+        self.launch_ours(&binaries, info, &composed).await?;
         population::load(&binaries, info, self.options.people, self.progress).await
+    }
+
+    /// Writers and APIs, then routers; the first of each on the addresses of the configuration.
+    async fn launch_ours(&self, binaries: &Binaries, info: &StackInfo, composed: &Path) -> Result<()> {
+        let (config, writer_config) = (path_text(&info.config), path_text(&info.writer_config()));
+        let mut launches = Vec::new();
+        for (index, url) in info.writer_urls.iter().enumerate() {
+            let args = ["--config", &writer_config, "run"];
+            let mut writer = Ours::new("writer", index, binaries.path("velvet-writer"), &args);
+            if index > 0 {
+                writer.listens("VELVET_WRITER__LISTEN", url);
+            }
+            launches.push(self.launch(writer, format!("{url}/ready"), 1));
+        }
+        for (index, url) in info.api_urls.iter().enumerate() {
+            let mut api = Ours::new("api", index, binaries.path("velvet"), &["--config", &config]);
+            if index > 0 {
+                api.listens("VELVET_API__LISTEN", url);
+            }
+            launches.push(self.launch(api, format!("{url}/ready"), 2));
+        }
+        futures::future::try_join_all(launches).await?;
+        self.progress.line(&format!("writer on {}, API on {}", info.writer_url, info.api_url));
+        let yaml = path_text(&self.options.root.join("router/router.yaml"));
+        let args = ["--config", &yaml, "--supergraph", &path_text(composed)];
+        let first = [self.ports.router, self.ports.router_health, self.ports.router_metrics];
+        let more = self.ports.copies.iter().map(|copy| [copy.router, copy.router_health, copy.router_metrics]);
+        let launches = std::iter::once(first).chain(more).enumerate().map(|(index, listen)| {
+            let mut router = Ours::new("router", index, binaries.path("velvet-router"), &args);
+            router.env = config::router_env(info, listen);
+            self.launch(router, format!("http://127.0.0.1:{}/health", listen[1]), 3)
+        });
+        futures::future::try_join_all(launches).await?;
+        self.progress.line(&format!("router on {}", info.router_urls.join(", ")));
+        Ok(())
     }
 
     async fn launch(&self, ours: Ours, ready: String, rank: u8) -> Result<Arc<Process>> {
         let spec = Spec {
-            name: ours.name.to_owned(),
+            name: ours.name,
             program: ours.program,
             args: ours.args,
             env: ours.env,
@@ -222,16 +267,22 @@ impl Stack {
 
 /// One of our own processes, before it is known when it is ready.
 struct Ours {
-    name: &'static str,
+    name: String,
     program: PathBuf,
     args: Vec<String>,
     env: Vec<(String, String)>,
 }
 
 impl Ours {
-    fn new(name: &'static str, program: PathBuf, args: &[&str]) -> Self {
+    /// The first of a kind has the kind's name, the others a number as well.
+    fn new(kind: &str, index: usize, program: PathBuf, args: &[&str]) -> Self {
+        let name = if index == 0 { kind.to_owned() } else { format!("{kind}-{index}") };
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         Self { name, program, args, env: Vec::new() }
+    }
+
+    fn listens(&mut self, variable: &str, url: &str) {
+        self.env.push((variable.to_owned(), url.trim_start_matches("http://").to_owned()));
     }
 }
 

@@ -75,6 +75,9 @@ struct Run {
     /// How many `PostgreSQL` primaries share the shards.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
     primaries: u8,
+    /// Two or three of everything, so that any one may be missed.
+    #[arg(long)]
+    redundant: bool,
     /// Lets `PostgreSQL` sync to disk, as benches need it and tests do not.
     #[arg(long)]
     fsync: bool,

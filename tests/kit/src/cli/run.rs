@@ -19,6 +19,9 @@ impl Run {
     /// Gives the command's own code.
     pub async fn run(&self, root: &Path) -> Result<ExitCode> {
         let mut options = StackOptions::test(root)?;
+        if self.redundant {
+            options = options.redundant();
+        }
         self.common.apply(&mut options);
         options.primaries = usize::from(self.primaries);
         options.fsync = self.fsync;

@@ -1,17 +1,18 @@
-//! Apache Kafka: one node that is broker and controller, from the jars of its Maven artifacts.
+//! Apache Kafka: nodes that are broker and controller both, from the jars of its Maven artifacts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::Signal;
 use tokio::process::Command;
 
-use super::ready::Ready;
+use super::ready::{Ready, brokers_known};
 use super::{Folders, find_program, private_folder, run};
+use crate::poll::until;
 use crate::ports::Ports;
 use crate::process::Spec;
 use crate::progress::Progress;
@@ -27,48 +28,92 @@ const FORMAT_WITHIN: Duration = Duration::from_mins(1);
 /// After a SIGKILL it checks its log segments first.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 
+/// What all nodes share.
+struct Cluster<'a> {
+    supervisor: &'a Supervisor,
+    java: PathBuf,
+    classes: String,
+    archive: Archive,
+    /// Broker's and controller's port of each node.
+    nodes: Vec<(u16, u16)>,
+    id: String,
+}
+
 pub async fn start(supervisor: &Supervisor, folders: &Folders, ports: &Ports, progress: Progress) -> Result<String> {
     let java = find_program("java", &[]).context("java is not installed (package openjdk-17-jre-headless)")?;
     let home = install(progress).await?;
-    let folder = folders.data.join("kafka");
-    private_folder(&folder)?;
-    let properties = folder.join("server.properties");
-    let data = folder.join("log");
-    let text = PROPERTIES
-        .replace("{port}", &ports.kafka.to_string())
-        .replace("{controller}", &ports.kafka_controller.to_string())
-        .replace("{data}", &data.to_string_lossy());
-    fs::write(&properties, text).context("writing Kafka's properties")?;
-    let log4j = folder.join("log4j2.yaml");
-    fs::write(&log4j, LOG4J).context("writing Kafka's log configuration")?;
-    let classes = format!("{}/*", home.display());
-    if !data.join("meta.properties").is_file() {
-        format_storage(&java, &classes, &log4j, &properties).await?;
-    }
-    let brokers = format!("127.0.0.1:{}", ports.kafka);
-    let mut args = heap_arguments();
+    let mut nodes = vec![(ports.kafka, ports.kafka_controller)];
+    nodes.extend(&ports.more_brokers);
+    // An id that begins with a dash would be taken for an option.
+    let id = format!("v{}", &URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())[1..]);
     let archive = archive(&home, &java);
-    args.extend(archive.args);
-    args.push(format!("-Dlog4j2.configurationFile={}", log4j.display()));
-    args.extend(["-cp".to_owned(), classes, "kafka.Kafka".to_owned(), properties.to_string_lossy().into_owned()]);
-    supervisor
-        .launch(Spec {
-            name: "kafka".to_owned(),
-            program: java,
+    let cluster = Cluster { supervisor, classes: format!("{}/*", home.display()), java, archive, nodes, id };
+    // A node is ready when most of the others are there.
+    let each = (0..cluster.nodes.len()).map(|index| cluster.node(folders, index));
+    let brokers = futures::future::try_join_all(each).await?.join(",");
+    until("every broker is in Kafka's metadata", READY_WITHIN, || async {
+        let known = brokers_known(&brokers).await?;
+        ensure!(known == cluster.nodes.len(), "{known} of {}", cluster.nodes.len());
+        Ok(())
+    })
+    .await?;
+    Ok(brokers)
+}
+
+impl Cluster<'_> {
+    async fn node(&self, folders: &Folders, index: usize) -> Result<String> {
+        let name = if index == 0 { "kafka".to_owned() } else { format!("kafka-{index}") };
+        let folder = folders.data.join(&name);
+        private_folder(&folder)?;
+        let properties = folder.join("server.properties");
+        let data = folder.join("log");
+        fs::write(&properties, self.properties(index, &data)).context("writing Kafka's properties")?;
+        let log4j = folder.join("log4j2.yaml");
+        fs::write(&log4j, LOG4J).context("writing Kafka's log configuration")?;
+        if !data.join("meta.properties").is_file() {
+            format_storage(&self.java, &self.classes, &log4j, &properties, &self.id).await?;
+        }
+        let address = format!("127.0.0.1:{}", self.nodes[index].0);
+        let mut args = heap_arguments();
+        // One of several is enough to write the archive of classes.
+        if index == 0 || self.archive.leaves.is_none() {
+            args.extend(self.archive.args.iter().cloned());
+        }
+        args.push(format!("-Dlog4j2.configurationFile={}", log4j.display()));
+        args.extend(["-cp".to_owned(), self.classes.clone(), "kafka.Kafka".to_owned()]);
+        args.push(properties.to_string_lossy().into_owned());
+        let spec = Spec {
+            name,
+            program: self.java.clone(),
             args,
             env: Vec::new(),
             folder,
             account: None,
-            ready: Ready::Kafka(brokers.clone()),
+            ready: Ready::Kafka(address.clone()),
             ready_within: READY_WITHIN,
             retry_within: Duration::ZERO,
             stop_signal: Signal::TERM,
             stop_within: Duration::from_secs(40),
             rank: 0,
-            leaves: archive.leaves,
-        })
-        .await?;
-    Ok(brokers)
+            leaves: self.archive.leaves.clone().filter(|_| index == 0),
+        };
+        self.supervisor.launch(spec).await?;
+        Ok(address)
+    }
+
+    fn properties(&self, index: usize, data: &Path) -> String {
+        let (port, controller) = self.nodes[index];
+        let voters = self.nodes.iter().enumerate().map(|(node, (_, port))| format!("{}@127.0.0.1:{port}", node + 1));
+        let copies = self.nodes.len();
+        PROPERTIES
+            .replace("{node}", &(index + 1).to_string())
+            .replace("{voters}", &voters.collect::<Vec<_>>().join(","))
+            .replace("{copies}", &copies.to_string())
+            .replace("{in_sync}", &(copies / 2 + 1).min(copies).to_string())
+            .replace("{port}", &port.to_string())
+            .replace("{controller}", &controller.to_string())
+            .replace("{data}", &data.to_string_lossy())
+    }
 }
 
 /// The folder with Kafka's jars, filled by Maven on first use and shared by all checkouts of a user.
@@ -115,26 +160,25 @@ fn cache_dir() -> Result<PathBuf> {
     Ok(base.join("velvet"))
 }
 
-async fn format_storage(java: &Path, classes: &str, log4j: &Path, properties: &Path) -> Result<()> {
-    // An id that begins with a dash would be taken for an option.
-    let cluster = format!("v{}", &URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())[1..]);
+async fn format_storage(java: &Path, classes: &str, log4j: &Path, properties: &Path, cluster: &str) -> Result<()> {
     let mut command = Command::new(java);
     command
         .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
         .args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", classes, "kafka.tools.StorageTool", "format"])
-        .args(["--ignore-formatted", "-t", &cluster, "-c"])
+        .args(["--ignore-formatted", "-t", cluster, "-c"])
         .arg(properties);
     run(&mut command, None, FORMAT_WITHIN).await.context("formatting Kafka's storage").map(drop)
 }
 
 /// Kafka's own settings, with a heap for a small machine.
 fn heap_arguments() -> Vec<String> {
-    ["-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"]
+    ["-Xms128m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"]
         .map(str::to_owned)
         .to_vec()
 }
 
 /// Halves the start: classes come from an archive that the JVM writes when it first ends.
+#[derive(Debug)]
 struct Archive {
     args: Vec<String>,
     leaves: Option<(PathBuf, PathBuf)>,

@@ -37,7 +37,10 @@ impl Ready {
                 let _: String = redis::cmd("PING").query_async(&mut connection).await?;
                 Ok(())
             }
-            Self::Kafka(brokers) => kafka(brokers.clone()).await,
+            Self::Kafka(brokers) => match brokers_known(brokers).await? {
+                0 => bail!("Kafka names no broker yet"),
+                _ => Ok(()),
+            },
             Self::Postgres { pg_isready, port } => {
                 let mut command = Command::new(pg_isready);
                 command.args(["-q", "-h", "127.0.0.1", "-d", "postgres", "-p", &port.to_string()]);
@@ -59,7 +62,9 @@ async fn http(url: &str) -> Result<()> {
     Ok(())
 }
 
-async fn kafka(brokers: String) -> Result<()> {
+/// How many brokers these name.
+pub async fn brokers_known(brokers: &str) -> Result<usize> {
+    let brokers = brokers.to_owned();
     tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &brokers)
@@ -67,10 +72,7 @@ async fn kafka(brokers: String) -> Result<()> {
             .create()
             .context("making a Kafka client")?;
         let metadata = consumer.fetch_metadata(None, QUESTION).context("asking Kafka for its metadata")?;
-        if metadata.brokers().is_empty() {
-            bail!("Kafka names no broker yet");
-        }
-        Ok(())
+        Ok(metadata.brokers().len())
     })
     .await
     .context("asking Kafka")?

@@ -1,9 +1,9 @@
-//! Redis: a cluster of three masters, or a single server.
+//! Redis: a cluster of three masters, with or without a replica each, or a single server.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use redis::aio::MultiplexedConnection;
 use rustix::process::Signal;
 
@@ -38,6 +38,8 @@ pub async fn open_url(url: &str) -> Result<MultiplexedConnection> {
 #[derive(Debug)]
 pub struct Redis {
     layout: RedisLayout,
+    /// Those that begin as masters; their replicas come after them.
+    masters: usize,
     ports: Vec<u16>,
     folders: Vec<PathBuf>,
 }
@@ -53,6 +55,7 @@ impl Redis {
             find_program("redis-server", &[]).context("redis-server is not installed (package redis-server)")?;
         let redis = Self {
             layout: options.redis,
+            masters: options.redis.servers(),
             ports: ports.redis.clone(),
             // The files of one layout mean nothing to the other.
             folders: (0..ports.redis.len())
@@ -83,6 +86,7 @@ impl Redis {
         if redis.layout == RedisLayout::Cluster {
             redis.join(&ports.redis_bus).await?;
             redis.wait_ok().await?;
+            redis.replicate().await?;
         }
         Ok(redis)
     }
@@ -125,8 +129,8 @@ impl Redis {
 
     /// Gives out the slots unless they are given, and introduces the servers to each other.
     async fn join(&self, bus: &[u16]) -> Result<()> {
-        let count = u32::try_from(self.ports.len())?;
-        for (index, port) in (0u32..).zip(&self.ports) {
+        let count = u32::try_from(self.masters)?;
+        for (index, port) in (0..count).zip(&self.ports) {
             let slots: String = cluster(*port, &["INFO"]).await?;
             if slots.contains("cluster_slots_assigned:0") {
                 let first = (SLOTS * index / count).to_string();
@@ -140,6 +144,27 @@ impl Redis {
         for (other, bus) in self.ports.iter().zip(bus).skip(1) {
             let meet = ["MEET", "127.0.0.1", &other.to_string(), &bus.to_string()];
             let _: String = cluster(self.ports[0], &meet).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Redis {
+    /// Makes each further server the replica of a master, and waits until it has what the master has.
+    async fn replicate(&self) -> Result<()> {
+        for (master, replica) in self.ports.iter().zip(&self.ports[self.masters..]) {
+            let id: String = cluster(*master, &["MYID"]).await?;
+            until("a replica knows its master", CLUSTER_WITHIN, || async {
+                cluster::<String>(*replica, &["REPLICATE", &id]).await
+            })
+            .await?;
+            until("a replica follows its master", CLUSTER_WITHIN, || async {
+                let mut connection = open(*replica).await?;
+                let info: String = redis::cmd("INFO").arg("replication").query_async(&mut connection).await?;
+                ensure!(info.contains("master_link_status:up"), "redis on port {replica} does not follow yet");
+                Ok(())
+            })
+            .await?;
         }
         Ok(())
     }
@@ -172,6 +197,8 @@ fn arguments(options: &StackOptions, port: u16, bus: u16) -> Vec<String> {
             ("cluster-enabled", "yes"),
             ("cluster-config-file", "nodes.conf"),
             ("cluster-node-timeout", "2000"),
+            // A replica takes over however long it has been without its master: what it lacks is rebuilt.
+            ("cluster-replica-validity-factor", "0"),
             ("cluster-port", bus.as_str()),
         ]);
     }
