@@ -3,7 +3,11 @@
 //! No clock, no randomness, no I/O: the same state and the same fact give the same state and the
 //! same effects, today and when the log is folded again.
 
-use crate::{id::UserId, store::Call};
+use crate::{
+    id::UserId,
+    planted::{Bug, planted},
+    store::Call,
+};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -113,6 +117,9 @@ impl Effects {
     /// reaches a receiver who blocks, or is blocked by, that user.
     pub fn deliver(&mut self, domain: &str, to: UserId, from: Option<UserId>, event: &impl Serialize) -> &mut Self {
         let payload = serde_json::to_string(event).unwrap_or_default();
+        if planted(Bug::LostInboxEntry) && payload.len() % 16 == 3 {
+            return self;
+        }
         self.views.push(crate::live::inbox::deliver(domain, to, from, payload));
         self
     }

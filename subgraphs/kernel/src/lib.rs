@@ -23,6 +23,7 @@ pub mod id;
 pub mod identity;
 pub mod live;
 pub mod log;
+pub mod planted;
 pub mod process;
 pub mod project;
 pub mod store;

@@ -20,6 +20,8 @@ use uuid::Uuid;
 use velvet_kernel::{
     fold::{Effects, Fold, Moment},
     id::UserId,
+    planted::{Bug, planted},
+    time::{Clock as _, SystemClock},
 };
 
 /// The domain that waits for blocks to be projected.
@@ -129,7 +131,11 @@ impl Case<'_> {
             return effects;
         }
         let position = self.state.last_position + 1;
-        let (event_id, sent_at) = (self.at.event_id, self.at.time);
+        let mut sent_at = self.at.time;
+        if planted(Bug::FoldReadsClock) {
+            sent_at = SystemClock.now();
+        }
+        let event_id = self.at.event_id;
         let message = Message::new(position, event_id, client_id, sender, body, sent_at);
         self.state.note_message(position, sender, event_id, sent_at);
         view::put_message(&mut effects, self.id, self.at.version, &message, position);

@@ -11,8 +11,9 @@ use uuid::Uuid;
 use velvet_kernel::{
     id::UserId,
     log::{Malformed, NewEvent, Recorded},
+    planted::{Bug, planted},
     project::Inbound,
-    time::derived_id,
+    time::{derived_id, fresh_id},
 };
 
 /// All that messaging reads.
@@ -65,7 +66,10 @@ fn of_block(row: &BlockRow, request: Uuid) -> (ConversationId, Fact) {
 }
 
 fn relayed(event: &Recorded, conversation: ConversationId, fact: &Fact) -> NewEvent {
-    let id = derived_id(&["relay", crate::NAME, &event.id.to_string()]);
+    let mut id = derived_id(&["relay", crate::NAME, &event.id.to_string()]);
+    if planted(Bug::RandomReactionId) {
+        id = fresh_id();
+    }
     NewEvent::new(id, fact.kind(), conversation.to_string(), event.time, fact)
 }
 

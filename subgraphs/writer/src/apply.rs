@@ -16,6 +16,7 @@ use std::{sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use velvet_kernel::{
     log::{Recorded, Topic},
+    planted::{Bug, planted},
     telemetry,
 };
 
@@ -107,9 +108,31 @@ impl<W: Work> Applier<W> {
         since: &Positions,
         upto: &Positions,
     ) -> Result<u64, Error> {
+        if planted(Bug::CommitBeforeRows) {
+            return self.transact_in_two(shard, events, since, upto).await;
+        }
         let tx = self.shards.primary(shard).begin().await?;
         let rows = if events.is_empty() { 0 } else { self.work.write(&tx, events).await? };
         positions::advance(&tx, since, upto).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+}
+
+impl<W: Work> Applier<W> {
+    /// What [`Bug::CommitBeforeRows`] does.
+    async fn transact_in_two(
+        &self,
+        shard: u8,
+        events: &[Recorded],
+        since: &Positions,
+        upto: &Positions,
+    ) -> Result<u64, Error> {
+        let tx = self.shards.primary(shard).begin().await?;
+        positions::advance(&tx, since, upto).await?;
+        tx.commit().await?;
+        let tx = self.shards.primary(shard).begin().await?;
+        let rows = if events.is_empty() { 0 } else { self.work.write(&tx, events).await? };
         tx.commit().await?;
         Ok(rows)
     }

@@ -11,6 +11,7 @@ use crate::{
     fault::Fault,
     graph::Cursor,
     id::UserId,
+    planted::{Bug, planted},
     store::{Call, Epoch, Listener, Reply, Script, Signal, Store},
 };
 use futures::{Stream, stream};
@@ -174,7 +175,11 @@ impl<T: DeserializeOwned> Follower<T> {
     }
 
     fn cursor(&self) -> Cursor {
-        self.live.key.seal(self.domain, self.user, self.place)
+        let mut place = self.place;
+        if planted(Bug::CursorOffByOne) {
+            place.entry.ms = place.entry.ms.saturating_sub(1);
+        }
+        self.live.key.seal(self.domain, self.user, place)
     }
 
     /// Takes an announcement: `entry from event`, or a block.
