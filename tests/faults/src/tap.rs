@@ -4,15 +4,19 @@
 use anyhow::{Context, Result, ensure};
 use chrono::Utc;
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
     producer::{FutureProducer, FutureRecord},
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 use velvet_kernel::{
     config::KafkaConfig,
-    log::{Consumer, Log, NewEvent, Start, Topic, end_offsets, partition_of},
+    log::{Consumer, Log, NewEvent, Recorded, Start, Topic, end_offsets, partition_of},
 };
 use velvet_kit::{Handle, until};
 
@@ -22,6 +26,8 @@ const PARTITIONS: i32 = 16;
 const AT_ONCE: usize = 500;
 const APPENDED_WITHIN: Duration = Duration::from_secs(10);
 const READ_WITHIN: Duration = Duration::from_secs(30);
+/// A whole log, on a busy machine.
+const READ_ALL_WITHIN: Duration = Duration::from_secs(120);
 const READ_WAIT: Duration = Duration::from_millis(500);
 
 /// A hand in the log of a running stack.
@@ -65,6 +71,51 @@ impl Tap {
     /// Where each partition of a topic ends.
     pub async fn ends(&self, topic: &Topic) -> Result<Vec<i64>> {
         end_offsets(&self.config, topic).await.with_context(|| format!("asking where {} ends", topic.0))
+    }
+
+    /// Everything in these topics, from the beginning to where they end now.
+    pub async fn read_all(&self, topics: &[Topic]) -> Result<Vec<Recorded>> {
+        let mut left: HashMap<(String, i32), i64> = HashMap::new();
+        for topic in topics {
+            let ends = (0..).zip(self.ends(topic).await?).filter(|(_, end)| *end > 0);
+            left.extend(ends.map(|(partition, end)| ((topic.0.clone(), partition), end)));
+        }
+        let group = format!("tap.{}", Uuid::new_v4());
+        let consumer = Consumer::join(&self.config, &group, topics, Start::Earliest).context("making a consumer")?;
+        let mut events = Vec::new();
+        let started = Instant::now();
+        while !left.is_empty() {
+            ensure!(started.elapsed() < READ_ALL_WITHIN, "the log was not read in time; left: {left:?}");
+            let batch = consumer.read(AT_ONCE, READ_WAIT).await.context("reading the log")?;
+            for ((topic, partition), next) in batch.ends() {
+                let place = (topic.0.clone(), *partition);
+                if left.get(&place).is_some_and(|end| next >= *end) {
+                    left.remove(&place);
+                }
+            }
+            events.extend(batch.events);
+        }
+        Ok(events)
+    }
+
+    /// How far a group has committed each partition of a topic.
+    pub async fn committed(&self, group: &str, topic: &Topic) -> Result<Vec<i64>> {
+        let (brokers, group, topic) = (self.config.brokers.clone(), group.to_owned(), topic.0.clone());
+        let ask = move || {
+            let consumer: BaseConsumer = ClientConfig::new()
+                .set("bootstrap.servers", &brokers)
+                .set("broker.address.family", "v4")
+                .set("group.id", &group)
+                .create()?;
+            let mut wanted = TopicPartitionList::new();
+            for partition in 0..PARTITIONS {
+                wanted.add_partition(&topic, partition);
+            }
+            consumer.committed_offsets(wanted, READ_WITHIN)
+        };
+        let committed = tokio::task::spawn_blocking(ask).await?.context("asking what a group has committed")?;
+        let offset = |offset: Offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
+        Ok(committed.elements().iter().map(|element| offset(element.offset())).collect())
     }
 
     /// The data of the first `count` events of a topic that `wanted` picks.
