@@ -21,6 +21,7 @@ pub mod row;
 mod typing;
 mod view;
 
+pub use fold::Messaging;
 pub use view::{BLOCK_SIZE, BLOCKS_KEPT};
 
 use serde::Deserialize;

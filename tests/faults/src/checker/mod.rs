@@ -8,6 +8,7 @@ mod decisions;
 mod matches;
 mod messages;
 mod reads;
+mod refold;
 mod replay;
 mod story;
 pub mod streams;
@@ -24,7 +25,7 @@ pub struct Refutation {
     pub invariant: &'static str,
     /// What is so and should not be.
     pub claim: String,
-    /// Ids, keys and request numbers (`#7`): what the story is about.
+    /// Ids, keys, request numbers (`#7 `), and people whose streams' comings and goings matter (`@p1`).
     pub about: Vec<String>,
 }
 
@@ -48,6 +49,7 @@ pub const INVARIANTS: &[Invariant] = &[
     ("nothing shows the other after a block was acknowledged", blocks::nothing_shown_after),
     ("a reader never misses an acknowledged write of their own", reads::own_writes_are_seen),
     ("what is decided follows from the log alone", decisions::follow_from_the_log),
+    ("what is decided is what the facts give, folded again", refold::decided_again),
     ("PostgreSQL equals a replay of the log", replay::database_equals_replay),
     ("views equal the rows", views::equal_rows),
     ("views equal a rebuild from PostgreSQL", views::equal_rebuild),

@@ -126,7 +126,10 @@ fn listened(
                 let Some(place) = places.get_mut(conversation.as_str()) else { continue };
                 let sequence = expected.get(conversation).map_or(&[][..], Vec::as_slice);
                 if let Err(claim) = place.hear(sequence, mark, &mut unknown) {
-                    found.push((format!("{who} hears {mark:?} of {conversation}, {claim}"), about(conversation)));
+                    found.push((
+                        format!("{who} hears {mark:?} of {conversation}, {claim}"),
+                        about(conversation, mark, who),
+                    ));
                     place.anywhere = true;
                 }
             }
@@ -137,7 +140,10 @@ fn listened(
         let missing = sequence.len().saturating_sub(place.next);
         if !place.anywhere && missing > unknown {
             let first = &sequence[place.next];
-            found.push((format!("{who} never hears {missing} events of {id}, the first being {first:?}"), about(id)));
+            found.push((
+                format!("{who} never hears {missing} events of {id}, the first being {first:?}"),
+                about(id, first, who),
+            ));
         } else if !place.anywhere {
             unknown -= missing;
         }
@@ -168,8 +174,11 @@ impl Place {
     }
 }
 
-fn about(conversation: &str) -> Vec<String> {
-    vec![conversation.to_owned()]
+/// The event by its text where it has one, otherwise its conversation; and the person's comings and goings.
+fn about(conversation: &str, mark: &Mark, who: &str) -> Vec<String> {
+    let body = mark.splitn(3, ' ').nth(2).filter(|body| !body.is_empty());
+    let event = body.map_or_else(|| conversation.to_owned(), |body| format!("\"{body}\""));
+    vec![event, format!("@{who}")]
 }
 
 /// Who has a match hears once that it was made and, if it has ended, once that it has.
