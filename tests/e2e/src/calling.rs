@@ -120,7 +120,7 @@ impl Way {
     /// Those that carry a query.
     pub const ALL: [Self; 5] = [Self::Post, Self::Address, Self::WebSocket, Self::EventStream, Self::Multipart];
     /// Those that carry a subscription of a partner.
-    pub const LIVE: &[Self] = &[Self::WebSocket];
+    pub const LIVE: &[Self] = &[Self::WebSocket, Self::EventStream, Self::Multipart];
 
     /// Calls, and reads the first answer.
     pub async fn ask(self, stack: &Handle, call: &Call) -> Result<Told> {
