@@ -11,6 +11,9 @@ use apollo_compiler::ast::{Directive, FragmentDefinition, OperationDefinition, O
 use apollo_compiler::schema::{ExtendedType, FieldDefinition};
 use apollo_compiler::{Name, Schema};
 
+/// Selections nested deeper are refused when they are called; whoever publishes them is answered before that.
+const NESTING_MAX: usize = 256;
+
 /// How an answer may be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -92,7 +95,7 @@ impl Hints {
             return Policy::NONE;
         }
         let mut walk = Walk { hints: self, fragments, seen: HashSet::new(), policy: None };
-        walk.selections(&operation.selection_set, self.query.as_ref());
+        walk.selections(&operation.selection_set, self.query.as_ref(), 0);
         walk.policy.unwrap_or(Policy::NONE)
     }
 }
@@ -107,7 +110,11 @@ struct Walk<'w> {
 }
 
 impl<'w> Walk<'w> {
-    fn selections(&mut self, selections: &'w [Selection], parent: Option<&'w Name>) {
+    fn selections(&mut self, selections: &'w [Selection], parent: Option<&'w Name>, depth: usize) {
+        if depth > NESTING_MAX {
+            self.policy = Some(Policy::NONE);
+            return;
+        }
         for selection in selections {
             match selection {
                 Selection::Field(field) if field.name == "__typename" => {}
@@ -119,16 +126,16 @@ impl<'w> Walk<'w> {
                         // Introspection, and what is not in the schema.
                         None => *policy = Policy::NONE,
                     }
-                    self.selections(&field.selection_set, known.map(|known| &known.named_type));
+                    self.selections(&field.selection_set, known.map(|known| &known.named_type), depth + 1);
                 }
                 Selection::InlineFragment(fragment) => {
-                    self.selections(&fragment.selection_set, fragment.type_condition.as_ref().or(parent));
+                    self.selections(&fragment.selection_set, fragment.type_condition.as_ref().or(parent), depth + 1);
                 }
                 Selection::FragmentSpread(spread) => {
                     if self.seen.insert(spread.fragment_name.as_str())
                         && let Some(fragment) = self.fragments.get(spread.fragment_name.as_str())
                     {
-                        self.selections(&fragment.selection_set, Some(&fragment.type_condition));
+                        self.selections(&fragment.selection_set, Some(&fragment.type_condition), depth + 1);
                     }
                 }
             }
@@ -187,6 +194,8 @@ fn restrict_interfaces(schema: &Schema, fields: &mut HashMap<Name, HashMap<Name,
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use apollo_compiler::ast::{Definition, Document};
 
     use super::*;
@@ -293,6 +302,16 @@ mod tests {
         ] {
             assert_eq!(policy(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_not_kept() {
+        let mut text = "{ version ...F0 }".to_owned();
+        for number in 0..1_000 {
+            let _ = write!(text, " fragment F{number} on Query {{ version ...F{} }}", number + 1);
+        }
+        let _ = write!(text, " fragment F1000 on Query {{ version }}");
+        assert_eq!(policy(&text), "private, max-age=0");
     }
 
     #[test]
