@@ -7,15 +7,14 @@ use crate::{
     history::{History, What},
     random::Random,
 };
-use anyhow::Result;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 use tokio::{
-    sync::watch,
+    sync::{Barrier, watch},
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -29,7 +28,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(300);
 const PAUSE_MS: u64 = 150;
 /// So many failures in a hundred are the sender's last attempt.
 const GIVES_UP: u64 = 6;
-const STANDS_WITHIN: Duration = Duration::from_secs(60);
+const STANDS_WITHIN: Duration = Duration::from_mins(1);
 const EMOJI: [&str; 8] = ["👍", "🎉", "❤️", "😀", "🔥", "👀", "🙏", "🌊"];
 
 /// What all people share.
@@ -38,8 +37,12 @@ pub struct World {
     pub stack: Arc<Handle>,
     pub history: History,
     pub seed: u64,
-    /// When nobody begins anything new.
-    pub until: Instant,
+    /// Passed once all who are early have joined.
+    pub joined: Barrier,
+    /// Passed by all when the breaks begin.
+    pub begun: Barrier,
+    /// When nobody begins anything new; set between the two.
+    pub until: OnceLock<Instant>,
     /// Tells one run's addresses from another's.
     pub run: String,
     /// Who has joined: names and ids.
@@ -78,6 +81,11 @@ struct Known {
 }
 
 impl World {
+    /// Whether the run is over.
+    fn is_late(&self) -> bool {
+        self.until.get().is_some_and(|until| Instant::now() > *until)
+    }
+
     /// Who has joined, but for one.
     fn others(&self, user: &str) -> Vec<String> {
         let cast = self.cast.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,11 +93,14 @@ impl World {
     }
 }
 
+/// Whether somebody joins only when parts break already.
+pub fn comes_late(index: u64) -> bool {
+    index % 5 == 4
+}
+
 /// Lives until the end of the run, and has the streams followed until all is over.
-pub async fn live(world: Arc<World>, index: u64) -> Result<JoinSet<()>> {
-    let name = format!("p{index}");
-    let random = Random::of(world.seed, &name);
-    let client = Client::new(&world.stack, &world.history, &name)?;
+pub async fn live(world: Arc<World>, client: Client, index: u64) -> JoinSet<()> {
+    let random = Random::of(world.seed, &client.who);
     let mut person = Person {
         client,
         random,
@@ -103,24 +114,34 @@ pub async fn live(world: Arc<World>, index: u64) -> Result<JoinSet<()>> {
         world,
     };
     let mut streams = JoinSet::new();
-    if person.join().await? && person.follow(&mut streams).await {
-        while Instant::now() < person.world.until {
+    let late = comes_late(index);
+    if late {
+        person.world.begun.wait().await;
+    }
+    let ready = person.join().await && person.follow(&mut streams).await;
+    if !late {
+        person.world.joined.wait().await;
+        person.world.begun.wait().await;
+    }
+    if ready {
+        while !person.world.is_late() {
             person.act().await;
             let pause = Duration::from_millis(person.random.below(PAUSE_MS));
             tokio::time::sleep(pause).await;
         }
     }
-    Ok(streams)
+    streams
 }
 
 impl Person {
     /// Signs up; now and then a rival wants the same address at the same moment.
-    async fn join(&mut self) -> Result<bool> {
+    async fn join(&mut self) -> bool {
         let World { run, history, .. } = self.world.as_ref();
         for attempt in 0..3 {
             let email = format!("p{}.{attempt}.{run}@example.test", self.index);
             let input = |key: String| {
-                let (gender, side) = if self.index % 2 == 0 { ("FEMALE", "CREATOR") } else { ("MALE", "PATRON") };
+                let (gender, side) =
+                    if self.index.is_multiple_of(2) { ("FEMALE", "CREATOR") } else { ("MALE", "PATRON") };
                 json!({
                     "email": email, "password": PASSWORD, "displayName": self.client.who, "birthDate": "1994-05-17",
                     "gender": gender, "side": side, "idempotencyKey": key,
@@ -132,7 +153,7 @@ impl Person {
             let mut other = Random::of(self.world.seed, &rival.who);
             let own =
                 ask(&self.world, &self.client, &mut self.random, &graph::REGISTER, Some(&mine), input(mine.clone()));
-            let session = if self.index % 4 == 0 && attempt == 0 {
+            let session = if self.index.is_multiple_of(4) && attempt == 0 {
                 let theirs =
                     ask(&self.world, &rival, &mut other, &graph::REGISTER, Some(&rivals), input(rivals.clone()));
                 tokio::join!(own, theirs).0
@@ -149,14 +170,15 @@ impl Person {
             self.world.cast.lock().unwrap_or_else(PoisonError::into_inner).insert(self.client.who.clone(), joined);
             let latitude = self.random.pick(&[52.50, 52.52, 52.55, 52.60]).copied().unwrap_or(52.5);
             self.ask(&graph::SET_LOCATION, None, json!({ "latitude": latitude, "longitude": 13.4 })).await;
-            return Ok(true);
+            return true;
         }
-        Ok(false)
+        false
     }
 
     /// Follows both streams before anything can come on them.
     async fn follow(&mut self, streams: &mut JoinSet<()>) -> bool {
-        let messages = if self.index % 2 == 0 { &graph::MESSAGE_EVENTS } else { &graph::MESSAGE_EVENTS_WITH_NAMES };
+        let messages =
+            if self.index.is_multiple_of(2) { &graph::MESSAGE_EVENTS } else { &graph::MESSAGE_EVENTS_WITH_NAMES };
         let mut standing = Vec::new();
         for operation in [messages, &graph::MATCH_EVENTS] {
             let (stands, stood) = watch::channel(false);
@@ -339,7 +361,7 @@ async fn ask(
             return Some(payload);
         }
         // Whoever joins is patient: without people there is nothing to see.
-        if operation.field != "register" && (random.percent(GIVES_UP) || Instant::now() > world.until) {
+        if operation.field != "register" && (random.percent(GIVES_UP) || world.is_late()) {
             return None;
         }
         tokio::time::sleep(RETRY_PAUSE * (attempt + 1)).await;

@@ -19,10 +19,14 @@ use futures::future::try_join_all;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Barrier, watch},
+    task::JoinSet,
+    time::Instant,
+};
 use uuid::Uuid;
 use velvet_kernel::log::{Stage, Topic};
 use velvet_kit::{Handle, until};
@@ -89,23 +93,31 @@ pub async fn run(stack: &Handle, plan: &Plan) -> Result<Report> {
     let history = History::default();
     let began = Utc::now();
     let (over, all_over) = watch::channel(false);
+    let early = (0..plan.people).filter(|index| !person::comes_late(*index)).count();
     let world = Arc::new(World {
         stack: Arc::new(stack.clone()),
         history: history.clone(),
         seed: plan.seed,
-        until: Instant::now() + plan.length,
+        joined: Barrier::new(early + 1),
+        begun: Barrier::new(usize::try_from(plan.people)? + 1),
+        until: OnceLock::new(),
         run: Uuid::new_v4().simple().to_string(),
         cast: Mutex::default(),
         over: all_over,
     });
     let mut lives = JoinSet::new();
     for index in 0..plan.people {
-        lives.spawn(person::live(Arc::clone(&world), index));
+        let client = Client::new(stack, &history, &format!("p{index}"))?;
+        lives.spawn(person::live(Arc::clone(&world), client, index));
     }
+    world.joined.wait().await;
+    world.until.get_or_init(|| Instant::now() + plan.length);
+    world.begun.wait().await;
+    history.note("nemesis", What::Done { deed: "begins".to_owned() });
     nemesis::carry_out(stack, &history, &breaks).await;
     let mut streams = Vec::new();
     while let Some(lived) = lives.join_next().await {
-        streams.push(lived.context("a life")??);
+        streams.push(lived.context("a life")?);
     }
     nemesis::heal(stack).await.context("healing")?;
     history.note("nemesis", What::Done { deed: "all is healed".to_owned() });

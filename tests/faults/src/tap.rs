@@ -27,7 +27,7 @@ const AT_ONCE: usize = 500;
 const APPENDED_WITHIN: Duration = Duration::from_secs(10);
 const READ_WITHIN: Duration = Duration::from_secs(30);
 /// A whole log, on a busy machine.
-const READ_ALL_WITHIN: Duration = Duration::from_secs(120);
+const READ_ALL_WITHIN: Duration = Duration::from_mins(2);
 const READ_WAIT: Duration = Duration::from_millis(500);
 
 /// A hand in the log of a running stack.

@@ -18,10 +18,10 @@ pub fn nothing_shown_after(evidence: &Evidence) -> Vec<Found> {
     let names: BTreeMap<Uuid, &String> = evidence.people.iter().map(|(name, user)| (*user, name)).collect();
     let mut found = Vec::new();
     for block in fates.iter().filter(|fate| fate.told("UserBlocked").is_some()) {
-        let (Some(blocker), Ok(blocked)) = (evidence.user(&block.who), block.input("userId").parse::<Uuid>()) else {
+        let (Some(one), Ok(two)) = (evidence.user(&block.who), block.input("userId").parse::<Uuid>()) else {
             continue;
         };
-        for (viewer, other) in [(blocker, blocked), (blocked, blocker)] {
+        for (viewer, other) in [(one, two), (two, one)] {
             let Some(who) = names.get(&viewer) else { continue };
             found.extend(answers(&fates, block, who, &other.to_string()));
             found.extend(events(evidence, block, who, &other.to_string()));

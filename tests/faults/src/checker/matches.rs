@@ -13,19 +13,18 @@ fn pair_of(one: &str, other: &str) -> Pair {
 
 /// Pairs of which both liked the other at one time, as the pair's own order of swipes has it.
 fn mutual(evidence: &Evidence) -> BTreeSet<Pair> {
-    let mut swipes: Vec<&Event> = evidence.decided(&["matching.swipe"]);
+    let mut events: Vec<&Event> = evidence.decided(&["matching.swipe"]);
     // A pair's swipes come from one partition of facts, so their versions compare.
-    swipes.sort_by_key(|event| event.version);
+    events.sort_by_key(|event| event.version);
     let mut likes: BTreeMap<(String, String), bool> = BTreeMap::new();
     let mut mutual = BTreeSet::new();
-    for swipe in swipes {
-        let (swiper, swiped) = (text(&swipe.data["swiper_id"]).to_owned(), text(&swipe.data["swiped_id"]).to_owned());
-        let liked = swipe.data["action"] != "pass";
-        let back = likes.get(&(swiped.clone(), swiper.clone())).copied().unwrap_or_default();
-        if liked && back {
-            mutual.insert(pair_of(&swiper, &swiped));
+    for event in events {
+        let (who, whom) = (text(&event.data["swiper_id"]).to_owned(), text(&event.data["swiped_id"]).to_owned());
+        let yes = event.data["action"] != "pass";
+        if yes && likes.get(&(whom.clone(), who.clone())).copied().unwrap_or_default() {
+            mutual.insert(pair_of(&who, &whom));
         }
-        likes.insert((swiper, swiped), liked);
+        likes.insert((who, whom), yes);
     }
     mutual
 }

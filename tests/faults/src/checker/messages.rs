@@ -10,7 +10,9 @@ pub fn positions(evidence: &Evidence) -> BTreeMap<&str, Vec<i64>> {
     for row in evidence.rows.of("messages") {
         positions.entry(text(&row["conversation_id"])).or_default().push(row["position"].as_i64().unwrap_or(-1));
     }
-    positions.values_mut().for_each(|positions| positions.sort_unstable());
+    for positions in positions.values_mut() {
+        positions.sort_unstable();
+    }
     positions
 }
 

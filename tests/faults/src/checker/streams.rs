@@ -12,6 +12,7 @@ use crate::{
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
+use velvet_kernel::fold::Version;
 
 /// What tells one event of a conversation from another.
 type Mark = String;
@@ -32,7 +33,8 @@ fn expected(evidence: &Evidence) -> BTreeMap<String, Vec<Mark>> {
     let kinds = ["message.sent", "message.edited", "message.deleted", "message.reacted", "message.read"];
     let mut expected: BTreeMap<String, Vec<Mark>> = BTreeMap::new();
     // Marks that are stored along with a message are nobody's reading.
-    for event in evidence.decided(&kinds).into_iter().filter(|event| event.version & 0xff == 0) {
+    let first_of_fact = |event: &&Event| event.version == Version::of_offset(Version(event.version).offset()).0;
+    for event in evidence.decided(&kinds).into_iter().filter(first_of_fact) {
         expected.entry(event.key.clone()).or_default().push(mark_of(event));
     }
     expected

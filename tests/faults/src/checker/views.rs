@@ -43,9 +43,12 @@ pub fn equal_rows(evidence: &Evidence) -> Vec<Found> {
     found
 }
 
+/// A message: its text, whether it was deleted, and who put which emoji on it.
+type Seen<'a> = (&'a str, bool, BTreeSet<(String, String)>);
+
 fn messages(evidence: &Evidence, user: &Uuid, conversation: &str, shown: &Value) -> Vec<Found> {
     let rows = evidence.rows.of("messages").iter().filter(|row| row["conversation_id"] == conversation);
-    let mut stored: BTreeMap<i64, (&str, bool, BTreeSet<(String, String)>)> = rows
+    let mut stored: BTreeMap<i64, Seen<'_>> = rows
         .map(|row| {
             let position = row["position"].as_i64().unwrap_or(-1);
             (position, (text(&row["body"]), row["deleted"] == true, BTreeSet::new()))
