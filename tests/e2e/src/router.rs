@@ -48,7 +48,7 @@ impl Router {
             .arg("--supergraph")
             .arg(info.state.join("schema/supergraph.graphql"))
             .current_dir(&info.root)
-            .envs(router_env(&info))
+            .envs(router_env(&info, [listen, health, metrics]))
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("sharing a log")?)
