@@ -18,7 +18,7 @@ pub struct Arguments {
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// How many people sign up to use the graph; even.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(4..=2_000))]
+    #[arg(long = "users", default_value_t = 100, value_parser = clap::value_parser!(u16).range(4..=2_000))]
     pub people: u16,
     /// Moderate load: requests per second.
     #[arg(long, default_value_t = 200.0, value_parser = rate)]
