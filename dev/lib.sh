@@ -26,11 +26,36 @@ missing_packages() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || say python3-venv
 }
 
+# The first whole number of a text: the major version of most that print one.
+major() { grep -oE '[0-9]+' <<<"$1" | head -n 1; }
+
+# at_least PROGRAM WANTED FOUND: refuses what is older.
+at_least() {
+    [ "$(major "$3")" -ge "$2" ] || fail "$1 $2 or newer is needed, and this machine has: ${3%%$'\n'*}"
+}
+
+# Whoever names servers in the environment needs none here.
+check_versions() {
+    local initdb
+    [ -n "${VELVET_KAFKA_BROKERS:-}" ] || at_least Java 17 "$(java -version 2>&1 | grep -i version)"
+    [ -n "${VELVET_REDIS_URLS:-}" ] || at_least Redis 7 "$(redis-server --version)"
+    if [ -z "${VELVET_POSTGRES_URL:-}" ]; then
+        initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1) || initdb=initdb
+        at_least PostgreSQL 15 "$("$initdb" --version)"
+    fi
+}
+
+# The page and the TypeScript client want Node.js 20.
+node_is_new_enough() { have node && [ "$(major "$(node --version)")" -ge 20 ]; }
+
 install_missing() {
     have cargo || fail "Rust is not installed: get it with rustup (1.95 or newer)"
     local packages as_root=()
     mapfile -t packages < <(missing_packages)
-    [ "${#packages[@]}" -gt 0 ] || return 0
+    if [ "${#packages[@]}" = 0 ]; then
+        check_versions
+        return 0
+    fi
     if [ "$(id -u)" != 0 ]; then
         as_root=(sudo)
         [ -t 0 ] || as_root=(sudo -n)
@@ -42,6 +67,7 @@ install_missing() {
     "${as_root[@]}" apt-get update -q </dev/null >/dev/null
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -q --no-install-recommends "${packages[@]}" </dev/null >/dev/null
+    check_versions
 }
 
 # The page at /: built when npm is there and the sources are newer than what was built.
@@ -55,6 +81,10 @@ build_playground() {
     if [ -f "$folder/dist/index.html" ] &&
         [ -z "$(find "$folder" -newer "$folder/dist/index.html" -type f \
             -not -path '*/node_modules/*' -not -path '*/dist/*' -print -quit)" ]; then
+        return 0
+    fi
+    if ! node_is_new_enough; then
+        say "Node.js 20 or newer is missing (there is $(node --version 2>/dev/null || say none)), so the page at / is not built"
         return 0
     fi
     (cd "$folder" && npm ci --no-audit --no-fund && npm run build) </dev/null
