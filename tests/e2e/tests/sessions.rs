@@ -1,11 +1,16 @@
 //! `login`, `refreshSession`, `logout`, and tokens of every bad kind.
 
+#![expect(clippy::disallowed_methods, reason = "tests make addresses up as they go")]
+
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
-use velvet_e2e::{Person, person::PASSWORD};
-use velvet_kit::{Handle, client::Client};
+use velvet_e2e::{Person, SOON, person::PASSWORD};
+use velvet_kit::{
+    Handle,
+    client::{Client, ws::Socket},
+};
 
 const LOGIN: &str = "mutation($input: LoginInput!) { login(input: $input) {
     __typename
@@ -69,6 +74,53 @@ async fn guessing_is_slowed_down_per_account() -> Result<()> {
     assert_eq!(last["__typename"], "TooManyAttempts", "{answers:?}");
     assert!(last["retryAfterSeconds"].as_i64() > Some(0));
     Ok(())
+}
+
+/// Attempts that one address has in the window that they are counted in.
+const ATTEMPTS_PER_ADDRESS: usize = 50;
+
+#[tokio::test]
+async fn guessing_is_slowed_down_per_address_whatever_the_account_and_the_way() -> Result<()> {
+    let stack = Handle::from_env()?;
+    let _turn = stack.shared().await?;
+    let alice = Person::sign_up(&stack, "alice").await?;
+    let (address, other) = (fresh_address(), fresh_address());
+    // What the ingress writes stands last; what a client wrote itself does not count.
+    let ways = |address: &str| -> Result<[Client; 2]> {
+        let hops = format!("{}, {address}", fresh_address());
+        Ok([stack.client()?, stack.subgraph_client("accounts")?].map(|client| client.header("x-forwarded-for", &hops)))
+    };
+    let [router, subgraph] = ways(&address)?;
+    for number in 0..ATTEMPTS_PER_ADDRESS {
+        let client = if number % 2 == 0 { &router } else { &subgraph };
+        let refused = login(client, &format!("nobody-{number}@example.test"), "a wrong password").await?;
+        assert_eq!(refused["__typename"], "CredentialsRefused", "attempt {number}: {refused}");
+    }
+    for client in [&router, &subgraph] {
+        let late = login(client, &alice.email, PASSWORD).await?;
+        assert_eq!(late["__typename"], "TooManyAttempts", "{late}");
+        assert!(late["retryAfterSeconds"].as_i64() > Some(0), "{late}");
+    }
+    // A socket is no way around it: it comes from where it was opened from.
+    for (address, expected) in [(&address, "TooManyAttempts"), (&other, "Session")] {
+        let mut socket = Socket::open_with(&stack.info.ws_url, None, &[("x-forwarded-for", address)]).await?;
+        let input = json!({ "email": alice.email, "password": PASSWORD });
+        let id = socket.subscribe(LOGIN, json!({ "input": input })).await?;
+        let answer = socket.next(&id, SOON).await?.payload()?;
+        assert_eq!(answer["data"]["login"]["__typename"], expected, "{answer}");
+    }
+    for client in ways(&other)? {
+        assert_eq!(login(&client, &alice.email, PASSWORD).await?["__typename"], "Session");
+    }
+    Ok(())
+}
+
+/// An address that nobody else asks from.
+fn fresh_address() -> String {
+    let parts = uuid::Uuid::new_v4();
+    let parts: Vec<String> =
+        parts.as_bytes()[..12].chunks(2).map(|pair| format!("{:02x}{:02x}", pair[0], pair[1])).collect();
+    format!("2001:db8:{}", parts.join(":"))
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use tower::{BoxError, ServiceExt as _, service_fn};
 use super::generation::Generation;
 use super::protocol::SUBPROTOCOL;
 use super::registry::REGISTRY;
-use super::session;
+use super::request::FORWARDED_FOR;
+use super::session::{self, Origin};
 
 /// What a socket's writes are gathered in before they go out; it is given back only with the socket.
 const WRITE_BUFFER_BYTES: usize = 1024;
@@ -24,10 +25,12 @@ pub(super) fn service(generation: Arc<Generation>) -> router::BoxService {
 
 async fn answer(generation: Arc<Generation>, request: router::Request) -> Result<router::Response, BoxError> {
     let (mut parts, _) = request.router_request.into_parts();
+    // The ingress's own is the last.
+    let forwarded_for = parts.headers.get_all(FORWARDED_FOR).iter().next_back().cloned();
     let response = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => {
-            let address = generation.address(&parts.headers);
-            accept(generation, upgrade, address)
+            let origin = Origin { address: generation.address(&parts.headers), forwarded_for };
+            accept(generation, upgrade, origin)
         }
         Err(rejection) => rejection.into_response(),
     };
@@ -37,7 +40,7 @@ async fn answer(generation: Arc<Generation>, request: router::Request) -> Result
         .build()
 }
 
-fn accept(generation: Arc<Generation>, upgrade: WebSocketUpgrade, address: Option<Arc<str>>) -> Response {
+fn accept(generation: Arc<Generation>, upgrade: WebSocketUpgrade, origin: Origin) -> Response {
     let client = &generation.config.client;
     let admission = match REGISTRY.admit(client.sockets_max) {
         Some(admission) if generation.pipeline().is_some() => admission,
@@ -49,7 +52,7 @@ fn accept(generation: Arc<Generation>, upgrade: WebSocketUpgrade, address: Optio
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(client.message_bytes_max)
         .max_frame_size(client.message_bytes_max)
-        .on_upgrade(move |websocket| session::run(websocket, generation, admission, address))
+        .on_upgrade(move |websocket| session::run(websocket, generation, admission, origin))
 }
 
 fn unavailable() -> Response {

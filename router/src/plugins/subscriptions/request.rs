@@ -23,6 +23,8 @@ const URI: &str = "http://socket.invalid/graphql";
 
 /// The header of W3C Trace Context; on a socket it comes as an extension of the operation.
 const TRACE_PARENT: &str = "traceparent";
+/// Where a request comes from, as the ingress says.
+pub(super) const FORWARDED_FOR: &str = "x-forwarded-for";
 
 #[derive(Deserialize)]
 struct Response<'a> {
@@ -67,6 +69,9 @@ async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError>
     }
     if let Some(parent) = operation.extensions.as_ref().and_then(|extensions| extensions.get(TRACE_PARENT)?.as_str()) {
         request.headers_mut().insert(TRACE_PARENT, HeaderValue::from_str(parent)?);
+    }
+    if let Some(address) = &socket.forwarded_for {
+        request.headers_mut().insert(FORWARDED_FOR, address.clone());
     }
     let context = Context::new();
     // What stands in the request has been resolved, with the caller's key in mind.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures::SinkExt as _;
+use http::HeaderValue;
 use tokio::time::{Instant, sleep_until, timeout};
 use velvet_edge::signature::Signed;
 
@@ -25,15 +26,23 @@ const OWN_TOKEN_MARGIN: Duration = Duration::from_secs(30);
 /// How a socket ends: with a close frame of ours, or because the client has gone.
 type Ended = Option<Close>;
 
+/// Where a socket was opened from.
+pub(super) struct Origin {
+    /// The address that limits hold for, when that is configured and known.
+    pub(super) address: Option<Arc<str>>,
+    /// What the ingress said, for the subgraphs.
+    pub(super) forwarded_for: Option<HeaderValue>,
+}
+
 /// Serves a client until its socket is closed.
 pub(super) async fn run(
     mut websocket: WebSocket,
     generation: Arc<Generation>,
     admission: Admission,
-    address: Option<Arc<str>>,
+    origin: Origin,
 ) {
-    let socket = Socket::new(generation, &TransportWs);
-    if let Some(address) = address {
+    let socket = Socket::forwarded(generation, &TransportWs, origin.forwarded_for);
+    if let Some(address) = origin.address {
         let _ = socket.address.set(address);
     }
     let _membership = admission.register(&socket);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::ws::Utf8Bytes;
+use http::HeaderValue;
 use parking_lot::Mutex;
 use serde_json_bytes::Value;
 use tokio::task::AbortHandle;
@@ -25,6 +26,8 @@ pub(super) struct Socket {
     pub(super) generation: Arc<Generation>,
     pub(super) transport: &'static dyn Transport,
     pub(super) outbound: Outbound,
+    /// What stood in `x-forwarded-for` when it was opened: limits per address hold for its operations too.
+    pub(super) forwarded_for: Option<HeaderValue>,
     operations: Mutex<HashMap<Box<str>, Running>>,
     serials: AtomicU64,
     viewer: Mutex<Option<Viewer>>,
@@ -51,11 +54,20 @@ enum Kind {
 
 impl Socket {
     pub(super) fn new(generation: Arc<Generation>, transport: &'static dyn Transport) -> Arc<Self> {
+        Self::forwarded(generation, transport, None)
+    }
+
+    pub(super) fn forwarded(
+        generation: Arc<Generation>,
+        transport: &'static dyn Transport,
+        forwarded_for: Option<HeaderValue>,
+    ) -> Arc<Self> {
         let outbound = Outbound::new(generation.config.client.queue_bytes_max);
         Arc::new(Self {
             generation,
             transport,
             outbound,
+            forwarded_for,
             operations: Mutex::new(HashMap::new()),
             serials: AtomicU64::new(0),
             viewer: Mutex::new(None),

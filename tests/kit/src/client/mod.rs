@@ -16,6 +16,7 @@ pub struct Client {
     http: reqwest::Client,
     url: String,
     token: Option<String>,
+    headers: Vec<(String, String)>,
 }
 
 /// What came back, errors included: a test says itself what it expects.
@@ -34,13 +35,20 @@ pub struct Response {
 impl Client {
     pub fn new(url: &str) -> Result<Self> {
         let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build().context("making an HTTP client")?;
-        Ok(Self { http, url: url.to_owned(), token: None })
+        Ok(Self { http, url: url.to_owned(), token: None, headers: Vec::new() })
     }
 
     /// The same client, signed in.
     #[must_use]
     pub fn bearer(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same client with one header more.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     pub fn token(&self) -> Option<&str> {
@@ -68,6 +76,9 @@ impl Client {
     /// Any body, for what a client should not send; the status and the text of the answer.
     pub async fn post(&self, body: String) -> Result<(u16, String)> {
         let mut request = self.http.post(&self.url).header("content-type", "application/json").body(body);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

@@ -51,7 +51,12 @@ impl Event {
 impl Socket {
     /// Connects and waits for the acknowledgement.
     pub async fn open(url: &str, token: Option<&str>) -> Result<Self> {
-        let mut socket = Self::connect(url, Some(PROTOCOL)).await?;
+        Self::open_with(url, token, &[]).await
+    }
+
+    /// The same with headers of its own on the request that opens it.
+    pub async fn open_with(url: &str, token: Option<&str>, headers: &[(&'static str, &str)]) -> Result<Self> {
+        let mut socket = Self::connect_with(url, Some(PROTOCOL), headers).await?;
         let payload = token.map(|token| json!({ "authorization": format!("Bearer {token}") }));
         socket.send(&json!({ "type": "connection_init", "payload": payload })).await?;
         match socket.frame(CONNECT_WITHIN).await? {
@@ -62,10 +67,17 @@ impl Socket {
 
     /// Connects and says nothing.
     pub async fn connect(url: &str, protocol: Option<&str>) -> Result<Self> {
+        Self::connect_with(url, protocol, &[]).await
+    }
+
+    async fn connect_with(url: &str, protocol: Option<&str>, headers: &[(&'static str, &str)]) -> Result<Self> {
         let mut request = url.into_client_request().with_context(|| format!("reading the address {url}"))?;
         if let Some(protocol) = protocol {
             let value = protocol.parse().context("naming a protocol")?;
             request.headers_mut().insert("sec-websocket-protocol", value);
+        }
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().with_context(|| format!("the header {name}"))?);
         }
         let (stream, _) = tokio::time::timeout(CONNECT_WITHIN, connect_async(request))
             .await
