@@ -87,17 +87,20 @@ pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
         loops.spawn(Keeper::new(parts.shared.clone()).run());
     }
     let routes = routes(&parts, roles, telemetry.metrics.clone())?;
-    let ending = stop.clone();
+    let ending = CancellationToken::new();
+    let told = ending.clone();
     tokio::spawn(async move {
         process::ended().await;
         tracing::info!("drain");
-        ending.cancel();
+        told.cancel();
     });
-    let served = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let served = axum::serve(listener, routes).with_graceful_shutdown(ending.clone().cancelled_owned());
     tokio::select! {
         served = served.into_future() => served?,
-        () = async { stop.cancelled().await; tokio::time::sleep(drain).await } => {}
+        () = async { ending.cancelled().await; tokio::time::sleep(drain).await } => {}
     }
+    // Only now: open requests wait for what this process itself may be the one to project.
+    stop.cancel();
     let drained = tokio::time::timeout(drain, async { while loops.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         // What was not finished is folded again by the next process.

@@ -1,4 +1,7 @@
-//! SIGKILL in the middle of a chat, and of a thousand likes.
+//! SIGKILL in the middle of a chat, and of a thousand likes; in its folder, SIGTERM.
+
+#[path = "killed/asked_to_end.rs"]
+mod asked_to_end;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::{join_all, try_join_all};

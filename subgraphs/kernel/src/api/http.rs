@@ -108,8 +108,8 @@ where
 
 /// Where a request comes from, as far as it is known: what limits per address count by.
 ///
-/// It is the last hop of `x-forwarded-for`, which the router adds; what a client wrote there itself
-/// stands before it and is not read.
+/// It is the last hop of `x-forwarded-for`, which the ingress in front of the router adds and the router hands on; what
+/// a client wrote there itself stands before it and is not read. Without an ingress there is none to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientAddress(pub Option<String>);
 
@@ -121,6 +121,22 @@ impl ClientAddress {
         let hops = headers.get_all("x-forwarded-for").iter().next_back().and_then(|value| value.to_str().ok());
         let last = hops.and_then(|hops| hops.rsplit(',').next()).map(str::trim);
         Self(last.filter(|hop| !hop.is_empty() && hop.len() <= ADDRESS_LENGTH_MAX).map(str::to_owned))
+    }
+}
+
+/// A request that is being answered, for as long as it is.
+struct InFlight(&'static str);
+
+impl InFlight {
+    fn begin(subgraph: &'static str) -> Self {
+        metrics::gauge!("velvet_requests_in_flight", "subgraph" => subgraph).increment(1);
+        Self(subgraph)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        metrics::gauge!("velvet_requests_in_flight", "subgraph" => self.0).decrement(1);
     }
 }
 
@@ -156,6 +172,7 @@ where
     M: ObjectType + 'static,
     S: SubscriptionType + 'static,
 {
+    let _in_flight = InFlight::begin(endpoint.name);
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let caller = endpoint.caller(text(AUTHORIZATION.as_str())).await;
     if caller == Caller::Refused {
@@ -267,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_comes_from_the_hop_before_the_router() {
+    fn a_request_comes_from_where_the_ingress_says() {
         assert_eq!(address(&["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
         assert_eq!(address(&["forged, 198.51.100.7"]).as_deref(), Some("198.51.100.7"));
         assert_eq!(address(&["forged", "forged, 2001:db8::7 "]).as_deref(), Some("2001:db8::7"));
