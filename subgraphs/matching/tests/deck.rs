@@ -2,18 +2,18 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests take ids as they come")]
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 use uuid::Uuid;
 use velvet_kernel::{
     config::RedisConfig,
     fold::{Fold as _, Moment, Version},
     graph::Gender,
     id::UserId,
-    store::{Epoch, Store},
+    store::{Call, Epoch, Store},
 };
-use velvet_kit::Handle;
+use velvet_kit::{Handle, until};
 use velvet_matching::{
     deck::{self, Card, Filter},
     event::Fact,
@@ -93,6 +93,24 @@ impl Sea {
             Ok(cards) => cards.context("the viewer is known"),
             Err(fault) => bail!("{fault:?}"),
         }
+    }
+}
+
+impl Sea {
+    /// Seconds until a key of a viewer's goes; -2 when it is not there.
+    async fn ttl(&self, what: &str, viewer: UserId) -> Result<i64> {
+        let key = format!("matching:{what}:{{{viewer}}}");
+        self.store.ask(Call::command_on("TTL", key)).await.context("reading a lifetime")
+    }
+
+    /// Time passes for the deck, and its scan, which had come to its end, may start anew.
+    async fn wait(&mut self, viewer: UserId, seconds: i64) -> Result<()> {
+        self.now += TimeDelta::seconds(seconds);
+        until("a scan that has rested", Duration::from_secs(10), || async {
+            ensure!(self.ttl("scan", viewer).await? == -2, "it still rests");
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -226,5 +244,60 @@ async fn changed_preferences_drop_what_was_queued() -> Result<()> {
     profile.preferences.distance_km_max = 40;
     sea.know(&mut state, alice, profile).await?;
     assert_eq!(users(&sea.deal(alice, 10, None).await?), rest);
+    Ok(())
+}
+
+#[tokio::test]
+async fn queued_cards_are_good_for_300_seconds_from_the_refill() -> Result<()> {
+    let mut sea = Sea::new().await?;
+    let alice = sea.join(sea.person(Side::Patron, 0.0, 0)).await?;
+    for number in 0..10 {
+        sea.join(sea.person(Side::Creator, 1.0, number)).await?;
+    }
+    assert_eq!(sea.ttl("cards", alice).await?, -2);
+    assert_eq!(sea.deal(alice, 1, None).await?.len(), 1);
+    for what in ["cards", "served"] {
+        let left = sea.ttl(what, alice).await?;
+        assert!((295..=300).contains(&left), "{what}: {left} s");
+    }
+    // Handing out from the queue does not make the rest of it any younger.
+    let cards = format!("matching:cards:{{{alice}}}");
+    let _: i64 = sea.store.ask(Call::command_on("EXPIRE", cards).arg(100)).await?;
+    assert_eq!(sea.deal(alice, 1, None).await?.len(), 1);
+    let left = sea.ttl("cards", alice).await?;
+    assert!((1..=100).contains(&left), "{left} s");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_was_served_comes_again_after_300_seconds_and_not_before() -> Result<()> {
+    let mut sea = Sea::new().await?;
+    let alice = sea.join(sea.person(Side::Patron, 0.0, 0)).await?;
+    let mut others = Vec::new();
+    for number in 0..3 {
+        others.push(sea.join(sea.person(Side::Creator, 1.0, number * 60)).await?);
+    }
+    assert_eq!(users(&sea.deal(alice, 10, None).await?), others);
+    sea.wait(alice, 299).await?;
+    assert_eq!(users(&sea.deal(alice, 10, None).await?), []);
+    sea.wait(alice, 1).await?;
+    assert_eq!(users(&sea.deal(alice, 10, None).await?), others);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_viewer_who_moves_is_dealt_nobody_of_the_old_place() -> Result<()> {
+    let mut sea = Sea::new().await?;
+    let (alice, mut state) = (UserId(Uuid::now_v7()), State::default());
+    let (here, there) = (sea.person(Side::Patron, 0.0, 0), sea.person(Side::Patron, 300.0, 0));
+    sea.know(&mut state, alice, here).await?;
+    for number in 0..5 {
+        sea.join(sea.person(Side::Creator, 1.0, number)).await?;
+    }
+    let neighbour = sea.join(sea.person(Side::Creator, 301.0, 0)).await?;
+    assert_eq!(sea.deal(alice, 1, None).await?.len(), 1);
+    assert!(sea.ttl("cards", alice).await? > 0, "the others are queued");
+    sea.know(&mut state, alice, there).await?;
+    assert_eq!(users(&sea.deal(alice, 10, None).await?), [neighbour]);
     Ok(())
 }

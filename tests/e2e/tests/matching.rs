@@ -2,6 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests make ids up as they go")]
 
+#[path = "matching/deck.rs"]
+mod deck_follows;
+
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
