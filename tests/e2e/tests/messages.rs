@@ -1,10 +1,14 @@
-//! `sendMessage`, `editMessage`, `deleteMessage`, `reactToMessage`, paging, typing.
+//! `sendMessage`, `editMessage`, `deleteMessage`, `reactToMessage`, paging; in their folder `conversations` and `typing`.
+
+#[path = "messages/conversations.rs"]
+mod conversations;
+#[path = "messages/typing.rs"]
+mod typing;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use std::time::Duration;
 use velvet_e2e::{Person, SOON, Transport, conversation_of, live::MESSAGE_EVENTS, meet};
-use velvet_kit::{Handle, client::ws::Socket, until};
+use velvet_kit::{Handle, until};
 
 const EDIT: &str = "mutation($id: ID!, $body: String!) { editMessage(input: { messageId: $id, body: $body }) {
     __typename ... on MessageEdited { message { position body editedAt } } ... on InputInvalid { fields { field } }
@@ -185,33 +189,5 @@ async fn forget_messages(stack: &Handle, conversation: &str) -> Result<()> {
     .await?;
     let dropped = velvet_e2e::redis::delete_matching(stack, &format!("messaging:messages:{{{conversation}}}*")).await?;
     ensure!(dropped > 0, "no messages were in Redis");
-    Ok(())
-}
-
-#[tokio::test]
-async fn typing_is_seen_by_the_other_side_alone() -> Result<()> {
-    let stack = Handle::from_env()?;
-    let _turn = stack.shared().await?;
-    let (alice, bob, conversation) = chat(&stack).await?;
-    let query =
-        "subscription($id: ID!) { typing(conversationId: $id) { conversationId user { id displayName } typing } }";
-    let mut socket = Socket::open(&stack.info.ws_url, bob.client.token()).await?;
-    let id = socket.subscribe(query, json!({ "id": conversation })).await?;
-    let set = "mutation($input: SetTypingInput!) { setTyping(input: $input) { __typename } }";
-    // Nothing says when the stream stands, and nothing of typing is kept: type until it is seen.
-    let mut seen = None;
-    for _ in 0..20 {
-        let input = json!({ "conversationId": conversation, "typing": true });
-        alice.ask(set, json!({ "input": input })).await?;
-        if let Ok(event) = socket.next(&id, Duration::from_secs(1)).await {
-            seen = Some(event.payload()?);
-            break;
-        }
-    }
-    let event = seen.context("typing was never seen")?;
-    assert_eq!(
-        event["data"]["typing"],
-        json!({ "conversationId": conversation, "user": { "id": alice.id, "displayName": "alice" }, "typing": true })
-    );
     Ok(())
 }
