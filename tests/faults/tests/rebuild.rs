@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use velvet_e2e::{Person, conversation_of, meet};
+use std::collections::BTreeSet;
+use velvet_e2e::{Person, conversation_of, database::everywhere, meet, partner::velvet, person::registration};
 use velvet_faults::{HEALED, metrics, writers::SecondWriter};
 use velvet_kernel::{
     config::RedisConfig,
@@ -12,7 +13,10 @@ use velvet_kit::{Handle, Profile, binaries::Binaries, until};
 
 /// All that the graph says of a person's own.
 const EVERYTHING: &str = "{
-    me { email user { id displayName bio } }
+    me {
+        email verificationStatus user { id displayName bio verified }
+        preferences { ageMin ageMax distanceKmMax genders verifiedOnly }
+    }
     matches(first: 100) { nodes { id matchedAt with { id displayName } conversation { id open } } }
     conversations(first: 10) { nodes {
         id open unreadCount readByOther with { id }
@@ -56,10 +60,15 @@ impl World {
             (alice, format!(r#"blockUser(input: {{ userId: "{}" }})"#, carol.id)),
             (alice, format!(r#"unmatch(input: {{ matchId: "{dropped}" }})"#)),
             (bob, r#"updateProfile(input: { bio: "a baker" })"#.to_owned()),
+            (
+                bob,
+                "updateProfile(input: { preferences: { ageMin: 30, distanceKmMax: 7, genders: [MALE] } })".to_owned(),
+            ),
         ] {
             let done = person.ask(&format!("mutation {{ {mutation} {{ __typename }} }}"), json!({})).await?;
             ensure!(!done.to_string().contains("Not") && !done.to_string().contains("Invalid"), "{mutation}: {done}");
         }
+        velvet(stack, &["verify", "--user", &carol.id, "--status", "verified"]).await?;
         let world = Self { people, left };
         until("the conversation that was left to be closed", HEALED, || async {
             let closed = world.of_the_left().await?;
@@ -81,7 +90,7 @@ impl World {
         for person in &self.people {
             seen.push(person.ask(EVERYTHING, json!({})).await?);
             for other in &self.people {
-                let look = "query($id: ID!) { user(id: $id) { id displayName bio } }";
+                let look = "query($id: ID!) { user(id: $id) { id displayName bio verified } }";
                 seen.push(person.ask(look, json!({ "id": other.id })).await?);
             }
         }
@@ -96,7 +105,16 @@ async fn a_rebuild_that_is_asked_for_twice_and_loses_its_writer_makes_the_views_
     let world = World::make(&stack).await?;
     let before = world.seen().await?;
     let text = before.iter().map(Value::to_string).collect::<String>();
-    for part in ["\"hi\"", "👍", "\"deleted\":true", "a baker", "\"open\":false", "\"unreadCount\":1"] {
+    for part in [
+        "\"hi\"",
+        "👍",
+        "\"VERIFIED\"",
+        "\"ageMin\":30",
+        "\"deleted\":true",
+        "a baker",
+        "\"open\":false",
+        "\"unreadCount\":1",
+    ] {
         assert!(text.contains(part), "{part} is not among what they see: {text}");
     }
 
@@ -175,4 +193,93 @@ async fn calibration_mends_a_view_that_has_drifted_and_counts_it() -> Result<()>
     // The others would have their turn one day; the next test does not wait for it.
     stack.wipe_redis().await?;
     until("the views", HEALED, || world.seen()).await.map(drop)
+}
+
+/// A place that nobody else is at.
+const PLACE: (f64, f64) = (-75.3, 120.4);
+
+async fn at_the_place(stack: &Handle, name: &str, side: &str) -> Result<Person> {
+    let mut input = registration(name);
+    input["side"] = json!(side);
+    let person = Person::sign_up_with(stack, &input).await?;
+    let set = "mutation($input: SetLocationInput!) { setLocation(input: $input) { __typename } }";
+    let place = json!({ "latitude": PLACE.0, "longitude": PLACE.1 });
+    let answer = person.ask(set, json!({ "input": place })).await?;
+    ensure!(answer["setLocation"]["__typename"] == "LocationSet", "{answer}");
+    Ok(person)
+}
+
+async fn refresh(stack: &Handle, token: &str) -> Result<Value> {
+    let mutation = "mutation($input: RefreshSessionInput!) { refreshSession(input: $input) {
+        __typename ... on Session { refreshToken account { email } }
+    } }";
+    let answer = stack.client()?.data(mutation, json!({ "input": { "refreshToken": token } })).await?;
+    Ok(answer["refreshSession"].clone())
+}
+
+fn refresh_token(session: &Value) -> Result<&str> {
+    session["refreshToken"].as_str().with_context(|| format!("no session: {session}"))
+}
+
+/// Swiped person and action.
+async fn stored_swipes(stack: &Handle, swiper: &str) -> Result<BTreeSet<(String, String)>> {
+    let query = format!("SELECT swiped_id, action FROM {{shard}}.swipes WHERE swiper_id = '{swiper}'");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(everywhere(stack, &query).await?.iter().map(|row| (text(&row["swiped_id"]), text(&row["action"]))).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_swiped_stays_away_and_sessions_go_on_when_redis_was_lost() -> Result<()> {
+    let stack = Handle::from_env()?;
+    let _turn = stack.exclusive().await?;
+    let alice = at_the_place(&stack, "alice", "CREATOR").await?;
+    let patron = |name| at_the_place(&stack, name, "PATRON");
+    let (liked, passed, changed, new) =
+        (patron("liked").await?, patron("passed").await?, patron("changed").await?, patron("new").await?);
+    for (other, action) in [(&liked, "LIKE"), (&passed, "PASS"), (&changed, "PASS"), (&changed, "SUPER_LIKE")] {
+        assert_eq!(alice.swipe(&other.id, action).await?["__typename"], "Swiped");
+    }
+    let expected = BTreeSet::from([
+        (liked.id.clone(), "like".to_owned()),
+        (passed.id.clone(), "pass".to_owned()),
+        (changed.id.clone(), "super_like".to_owned()),
+    ]);
+    until("the swipes in PostgreSQL", HEALED, || async {
+        let stored = stored_swipes(&stack, &alice.id).await?;
+        ensure!(stored == expected, "{stored:?}");
+        Ok(())
+    })
+    .await?;
+    let second = refresh(&stack, &alice.refresh_token).await?;
+    let third = refresh(&stack, refresh_token(&second)?).await?;
+    let third = refresh_token(&third)?;
+
+    stack.wipe_redis().await?;
+    let fourth = until("a session that goes on", HEALED, || refresh(&stack, third)).await?;
+    assert_eq!((&fourth["__typename"], &fourth["account"]["email"]), (&json!("Session"), &json!(alice.email)));
+    // Whoever brings one of two rotations ago has stolen it, or lost it to a thief.
+    assert_eq!(refresh(&stack, &alice.refresh_token).await?["__typename"], "CredentialsRefused");
+    assert_eq!(refresh(&stack, refresh_token(&fourth)?).await?["__typename"], "CredentialsRefused");
+
+    let deck = "{ deck(first: 50) { user { id } superLikedYou distanceKm } }";
+    let cards = until("a deck", HEALED, || async {
+        let cards = alice.ask(deck, json!({})).await?["deck"].take();
+        ensure!(cards[0].is_object(), "no card yet");
+        Ok(cards)
+    })
+    .await?;
+    assert_eq!(cards, json!([{ "user": { "id": new.id }, "superLikedYou": false, "distanceKm": 1 }]));
+    // What they were to her, she is to them: first in the deck of the one whom she super-liked.
+    let cards = until("a deck", HEALED, || async {
+        let cards = changed.ask(deck, json!({})).await?["deck"].take();
+        ensure!(cards[0].is_object(), "no card yet");
+        Ok(cards)
+    })
+    .await?;
+    assert_eq!(cards, json!([{ "user": { "id": alice.id }, "superLikedYou": true, "distanceKm": 1 }]));
+    // And a like of hers from before is answered with a match.
+    let matched = liked.swipe(&alice.id, "LIKE").await?;
+    assert!(matched["match"]["id"].is_string(), "{matched}");
+    assert!(passed.swipe(&alice.id, "LIKE").await?["match"].is_null());
+    Ok(())
 }
