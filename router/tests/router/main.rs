@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod compose;
 mod federation;
+mod frames;
 mod http;
 mod idle;
 mod limits;

@@ -25,6 +25,10 @@ impl Close {
     pub(super) const COMPLETED: Self = Self::new(1000, "Completed");
     /// The router stops or retires the socket's schema. Come back; resume by cursors.
     pub(super) const GOING_AWAY: Self = Self::new(1001, "Going away");
+    /// Frames that are against the WebSocket protocol itself (RFC 6455, 7.4.1).
+    pub(super) const BROKEN_FRAMES: Self = Self::new(1002, "Protocol error");
+    /// A text that is not UTF-8.
+    pub(super) const NO_TEXT: Self = Self::new(1007, "Invalid UTF-8");
     pub(super) const TOO_LARGE: Self = Self::new(1009, "Message too large");
     /// Too many sockets of the viewer, or the token's keys cannot be had. Come back later.
     pub(super) const TRY_LATER: Self = Self::new(1013, "Try again later");

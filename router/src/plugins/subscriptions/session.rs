@@ -337,9 +337,13 @@ fn close(refusal: Refusal) -> Close {
 /// What ends a socket whose frames cannot be read.
 fn unreadable(error: axum::Error) -> Ended {
     use tokio_tungstenite::tungstenite::Error;
+    use tokio_tungstenite::tungstenite::error::ProtocolError;
     match error.into_inner().downcast_ref::<Error>() {
         Some(Error::Capacity(_)) => Some(Close::TOO_LARGE),
-        Some(Error::Utf8(_)) => Some(Close::INVALID),
+        Some(Error::Utf8(_)) => Some(Close::NO_TEXT),
+        // Nobody is there any more.
+        Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => None,
+        Some(Error::Protocol(_)) => Some(Close::BROKEN_FRAMES),
         _ => None,
     }
 }
