@@ -52,11 +52,17 @@ impl Quotas {
         self.with(quota, |known| known.owed += owed);
     }
 
+    /// Answers may come in another order than they were given in: of two counts the higher is the later.
     pub(super) fn learn(&self, quota: &Quota, count: u64) {
+        self.with(quota, |known| known.count = known.count.max(count));
+    }
+
+    /// What the count is after something was given back.
+    pub(super) fn lower(&self, quota: &Quota, count: u64) {
         self.with(quota, |known| known.count = count);
     }
 
-    /// The count is at least that.
+    /// What the durable count is.
     pub(super) fn raise(&self, quota: &Quota, count: u64) {
         self.with(quota, |known| {
             known.count = known.count.max(count);
@@ -127,6 +133,7 @@ mod tests {
         quotas.miss(&november);
         assert!(!quotas.looks_again(&november), "not at once");
         quotas.learn(&november, 4);
+        quotas.learn(&november, 2);
         quotas.raise(&november, 3);
         assert_eq!(quotas.settle(&november).0, 4);
         quotas.raise(&november, 7);

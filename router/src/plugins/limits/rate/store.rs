@@ -148,7 +148,7 @@ async fn come_back(store: Weak<Store>, key: String, mut told: bool) {
 
 async fn count(mut connection: Connection, group: &Group, sign: Sign, quotas: &Quotas) -> Result<Reply, Missed> {
     let Some(quota) = &group.quota else {
-        return reply(group, take(&mut connection, group, sign, None).await?, quotas);
+        return reply(group, sign, take(&mut connection, group, sign, None).await?, quotas);
     };
     let (known, owed) = quotas.settle(quota);
     let owing = Owing { quotas, quota, owed };
@@ -163,7 +163,7 @@ async fn count(mut connection: Connection, group: &Group, sign: Sign, quotas: &Q
         answer = take(&mut connection, group, sign, Some(begins)).await?;
     }
     std::mem::forget(owing);
-    reply(group, answer, quotas)
+    reply(group, sign, answer, quotas)
 }
 
 /// What was to be added to a counter is owed again when it was not.
@@ -226,12 +226,15 @@ fn command(name: &str, script: &str, group: &Group, sign: Sign, counter: Option<
     command
 }
 
-fn reply(group: &Group, answer: Vec<i64>, quotas: &Quotas) -> Result<Reply, Missed> {
+fn reply(group: &Group, sign: Sign, answer: Vec<i64>, quotas: &Quotas) -> Result<Reply, Missed> {
     let mut numbers = answer.into_iter().map(|number| u64::try_from(number).unwrap_or(0));
     let passed = numbers.next() == Some(1);
     let levels: Vec<u64> = numbers.by_ref().take(group.draws.len()).collect();
     let left = group.quota.as_ref().zip(numbers.next()).map(|(quota, count)| {
-        quotas.learn(quota, count);
+        match sign {
+            Sign::Draw => quotas.learn(quota, count),
+            Sign::GiveBack => quotas.lower(quota, count),
+        }
         quota.limit.saturating_sub(count)
     });
     if levels.len() < group.draws.len() || left.is_some() != group.quota.is_some() {
