@@ -6,6 +6,8 @@
 //! The token that a key is exchanged for is put in behind `auth`: it comes from the accounts subgraph itself, and every
 //! subgraph checks it again.
 
+pub mod snapshot;
+
 mod accounts;
 mod ahead;
 mod cached;
@@ -22,7 +24,6 @@ mod registry;
 mod request;
 mod resolve;
 mod serve;
-pub mod snapshot;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
