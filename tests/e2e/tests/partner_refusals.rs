@@ -26,7 +26,7 @@ struct Calling {
 }
 
 /// A key with what `more` says of it.
-async fn key(partner: &Partner, scopes: &[&str], more: Value) -> Result<String> {
+async fn key(partner: &Partner, scopes: &[&str], more: &Value) -> Result<String> {
     let mut input = json!({ "slug": partner.slug, "mode": "TEST", "scopes": scopes });
     for (name, value) in more.as_object().into_iter().flatten() {
         input[name] = value.clone();
@@ -64,7 +64,7 @@ impl Calling {
         // More than all calls of a test.
         let input = json!({ "slug": partner.slug, "limits": { "burst": 2_000, "requestsPerSecond": 1_000 } });
         partner.change("updatePartner", "UpdatePartnerInput", input, "").await?;
-        let key = key(&partner, BOTH_SCOPES, json!({})).await?;
+        let key = key(&partner, BOTH_SCOPES, &json!({})).await?;
         let (query, live) = (fresh_slug(), fresh_slug());
         registered(&stack, &key, &[(&query, QUERY), (&live, LIVE)]).await?;
         let calling = Self { stack, partner, key, query, live, _turn: turn };
@@ -157,7 +157,7 @@ async fn variables_that_the_operation_does_not_have_change_nothing() -> Result<(
 #[tokio::test]
 async fn a_key_lets_in_to_its_scopes_and_no_further() -> Result<()> {
     let calling = Calling::new().await?;
-    let narrow = key(&calling.partner, &["accounts:query"], json!({})).await?;
+    let narrow = key(&calling.partner, &["accounts:query"], &json!({})).await?;
     let call = |call: Call| Call { key: narrow.clone(), ..call };
     answered(&calling.stack, &call(calling.query()), "FORBIDDEN").await?;
     calling.is_refused("a scope is missing", "FORBIDDEN", 403, call).await
@@ -170,9 +170,9 @@ async fn a_key_that_is_not_good_is_told_no_more_than_that() -> Result<()> {
     let soon =
         "SELECT to_char((now() + interval '3 seconds') AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS at";
     let soon = calling.stack.database(0)?.value(soon).await?;
-    let expired = key(&calling.partner, BOTH_SCOPES, json!({ "expiresAt": soon })).await?;
-    let strict = key(&calling.partner, BOTH_SCOPES, json!({ "requireSignature": true })).await?;
-    let revoked = key(&calling.partner, BOTH_SCOPES, json!({})).await?;
+    let expired = key(&calling.partner, BOTH_SCOPES, &json!({ "expiresAt": soon })).await?;
+    let strict = key(&calling.partner, BOTH_SCOPES, &json!({ "requireSignature": true })).await?;
+    let revoked = key(&calling.partner, BOTH_SCOPES, &json!({})).await?;
     let with = |key: &str| Call { key: key.to_owned(), ..calling.query() };
     for good in [Call { signing: Signing::Good, ..with(&strict) }, with(&revoked)] {
         until("the key is good", SOON, || async {
@@ -225,7 +225,7 @@ async fn whether_an_operation_exists_for_somebody_else_cannot_be_told() -> Resul
 
     // Somebody else registers it, and can call it.
     let other = Partner::create(&calling.stack).await?;
-    let others_key = key(&other, BOTH_SCOPES, json!({})).await?;
+    let others_key = key(&other, BOTH_SCOPES, &json!({})).await?;
     registered(&calling.stack, &others_key, &[(&theirs, QUERY)]).await?;
     answered(&calling.stack, &Call { key: others_key, id: theirs.clone(), ..calling.query() }, "").await?;
     assert_eq!(told(&theirs).await?, before);
