@@ -34,6 +34,9 @@ use velvet_kit::{Handle, until};
 /// Until the last events have come over the last reconnects.
 const HEARD_WITHIN: Duration = Duration::from_secs(30);
 
+/// Refutations of which the smallest is told; those of the invariants that come first are the plainest.
+const STORIES_MAX: usize = 20;
+
 /// What is wanted of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -57,11 +60,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// The first story, or none when all invariants hold.
+    /// The smallest story, or none when all invariants hold.
     pub fn story(&self) -> Option<String> {
-        let first = self.refutations.first()?;
+        let looked_at = self.refutations.iter().take(STORIES_MAX);
+        let stories = looked_at.map(|refutation| checker::tell(&self.evidence, refutation));
+        let story = stories.min_by_key(|story| story.lines().count())?;
         let rest = self.refutations.len() - 1;
-        let story = checker::tell(&self.evidence, first);
         Some(format!("{story}  and {rest} more refutations; the whole history is in {}", self.history.display()))
     }
 

@@ -34,7 +34,7 @@ pub fn decided_again(evidence: &Evidence) -> Vec<Found> {
         let follows = follows.remove(&event.id);
         if follows.as_ref() != Some(&made) && !EXCUSED.contains(&event.kind.as_str()) {
             let claim = format!("{} {} was decided as {made:?}, and {follows:?} follows", event.kind, event.id);
-            found.push((claim, vec![event.id.to_string(), event.key.clone()]));
+            found.push((claim, vec![event.id.to_string()]));
         }
     }
     let missing = follows.into_iter().filter(|(_, (kind, ..))| !EXCUSED.contains(&kind.as_str()));
