@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::process::{Child, Command};
 use velvet_kit::options::state_dir;
-use velvet_kit::population::{ALICE, BOB, PASSWORD};
+use velvet_kit::population::{ALICE, BOB, PASSWORD, has_demo_people};
 use velvet_kit::{Handle, Stack, StackInfo, StackOptions};
 
 use super::{Up, asked_to_end};
@@ -77,18 +77,28 @@ fn greet(handle: &Handle) {
     println!(
         "\nVelvet is up.\n\
          \n  GraphQL      {graphql}\n  live         {ws}\n  in a browser {router}/\n\
-         \n  sign in as   {alice} or {bob}, password {PASSWORD}\n\
-         \nA first query (put the accessToken into the page's header Authorization: Bearer …):\n\
-         \n  mutation {{ login(input: {{ email: \"{alice}\", password: \"{PASSWORD}\" }}) {{ ... on Session {{ accessToken }} }} }}\n  \
-         query {{ deck(first: 5) {{ distanceKm user {{ id displayName age bio }} }} }}\n\
-         \nLogs are in {logs}. Ctrl-C stops everything.",
+         \n{who}\n\
+         \nLogs are in {logs}; dev/velvet runs operators' commands on this. Ctrl-C stops everything.",
         graphql = info.graphql_url,
         ws = info.ws_url,
         router = info.router_url,
-        alice = ALICE.email,
-        bob = BOB.email,
+        who = if has_demo_people(&info.state) { sign_in() } else { nobody() },
         logs = info.state.join("logs").display(),
     );
+}
+
+fn sign_in() -> String {
+    let (alice, bob) = (ALICE.email, BOB.email);
+    format!(
+        "  sign in as   {alice} or {bob}, password {PASSWORD}\n\
+         \nA first query (the page's header editor takes {{ \"Authorization\": \"Bearer <accessToken>\" }}):\n\
+         \n  mutation {{ login(input: {{ email: \"{alice}\", password: \"{PASSWORD}\" }}) {{ ... on Session {{ accessToken }} }} }}\n  \
+         query {{ deck(first: 5) {{ distanceKm user {{ id displayName age bio }} }} }}"
+    )
+}
+
+fn nobody() -> String {
+    "Nobody is there yet: register, or load people with dev/up --people 2000.".to_owned()
 }
 
 /// Starts itself again without a terminal, and waits until that one has everything up.
@@ -116,7 +126,7 @@ async fn detach(root: &Path) -> Result<ExitCode> {
 }
 
 async fn up_or_ended(child: &mut Child, state: &Path, log: &Path) -> Result<()> {
-    let mut shown = 0;
+    let (mut shown, mut greeted) = (0, false);
     loop {
         let status = child.try_wait().context("looking at the background process")?;
         let up = StackInfo::read(&StackInfo::path(state)).is_ok_and(|info| Some(info.pid) == child.id());
@@ -126,10 +136,12 @@ async fn up_or_ended(child: &mut Child, state: &Path, log: &Path) -> Result<()> 
         if let Some(status) = status {
             bail!("it ended ({status}); see {}", log.display());
         }
-        if up {
+        if greeted {
             println!("Runs in the background; dev/down ends it.");
             return Ok(());
         }
+        // Its greeting is written right after it has said that it is up: it is there at the next look.
+        greeted = up;
         tokio::time::sleep(velvet_kit::poll::PAUSE * 8).await;
     }
 }

@@ -31,6 +31,11 @@ const SILENCE: Duration = Duration::from_mins(2);
 /// How much of the importer's complaint is shown.
 const COMPLAINT_BYTES: u64 = 4_000;
 
+/// Whether the two with a sign-in are there.
+pub fn has_demo_people(state: &std::path::Path) -> bool {
+    state.join(MARK).is_file()
+}
+
 /// Loads people until there are `wanted`, and the two with a sign-in; those who are there stay.
 pub async fn load(binaries: &Binaries, info: &StackInfo, wanted: u64, progress: Progress) -> Result<()> {
     let mark = info.state.join(MARK);
