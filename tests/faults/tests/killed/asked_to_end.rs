@@ -2,9 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
-use serde_json::json;
 use std::time::Duration;
-use uuid::Uuid;
 use velvet_e2e::person::{register, registration};
 use velvet_faults::{HEALED, metrics};
 use velvet_kit::{Handle, until};
@@ -20,13 +18,7 @@ async fn an_api_that_is_asked_to_end_answers_all_that_it_was_asked() -> Result<(
     let _turn = stack.exclusive().await?;
     // Each waits for what the writer decides, and for this very process to project it.
     let client = stack.subgraph_client("accounts")?;
-    let people: Vec<_> = (0..REQUESTS)
-        .map(|number| {
-            let mut input = registration(&format!("person-{number}"));
-            input["idempotencyKey"] = json!(Uuid::new_v4().to_string());
-            input
-        })
-        .collect();
+    let people: Vec<_> = (0..REQUESTS).map(|number| registration(&format!("person-{number}"))).collect();
     stack.writer().pause().await?;
     let asking = try_join_all(people.iter().map(|input| register(&client, input)));
     let ending = async {
@@ -38,10 +30,8 @@ async fn an_api_that_is_asked_to_end_answers_all_that_it_was_asked() -> Result<(
             Ok(())
         })
         .await?;
-        let stopped = async {
-            let api = stack.api();
-            api.stop().await
-        };
+        let api = stack.api();
+        let stopped = api.stop();
         let resumed = async {
             until("the API to take no more", SOON, || async {
                 let asked = reqwest::get(format!("{}/health", stack.info.api_url)).await;
