@@ -29,6 +29,9 @@ mod m0016_partners;
 mod m0017_partner_keys;
 mod m0018_partner_operations;
 mod m0019_partner_audit;
+mod m0020_partner_usage;
+mod m0021_partner_usage_totals;
+mod m0022_partner_usage_routers;
 
 /// The migrations, oldest first.
 pub struct Migrator;
@@ -56,6 +59,9 @@ impl MigratorTrait for Migrator {
             Box::new(m0017_partner_keys::Migration),
             Box::new(m0018_partner_operations::Migration),
             Box::new(m0019_partner_audit::Migration),
+            Box::new(m0020_partner_usage::Migration),
+            Box::new(m0021_partner_usage_totals::Migration),
+            Box::new(m0022_partner_usage_routers::Migration),
         ]
     }
 }

@@ -29,9 +29,12 @@ fn main() -> ExitCode {
 }
 
 /// What `apollo_router::main` does, except that the shutdown first closes the sockets: the HTTP server's own
-/// drain does not know them, and the process would be gone before their close frames were.
+/// drain does not know them, and the process would be gone before their close frames were. And the last calls of partners
+/// are counted.
 fn serve() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let shutdown = ShutdownSource::Custom(Box::pin(plugins::subscriptions::drained()));
-    runtime.block_on(Executable::builder().shutdown(shutdown).start())
+    let ended = runtime.block_on(Executable::builder().shutdown(shutdown).start());
+    runtime.block_on(plugins::partners::delivered());
+    ended
 }

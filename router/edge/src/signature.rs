@@ -10,6 +10,8 @@ use crate::{hex, sha256_hex};
 
 /// What a signing secret is derived with.
 const PURPOSE: &[u8] = b"velvet-signing-v1";
+/// What a router's own batches of counted calls begin with, as far as they are signed.
+const USAGE_PURPOSE: &[u8] = b"velvet-usage-v1\n";
 /// How far the timestamp may be from the router's clock.
 pub const AGE_MAX_SECONDS: u64 = 300;
 /// How long a nonce is remembered: longer than any timestamp that would still be taken.
@@ -48,6 +50,12 @@ pub fn signing_secret(key_hash: &str) -> String {
 /// Signs; what a client does.
 pub fn sign(secret: &str, timestamp: u64, nonce: &str, request: Signed<'_>) -> String {
     hex(&mac(secret.as_bytes(), message(timestamp, nonce, request).as_bytes()))
+}
+
+/// Signs a batch of counted calls with the stored hash of a key of the partner's: what only the router and the accounts
+/// subgraph know. 64 hexadecimal digits.
+pub fn sign_usage(key_hash: &str, batch: &[u8]) -> String {
+    hex(&mac(key_hash.as_bytes(), &[USAGE_PURPOSE, batch].concat()))
 }
 
 impl Signature {
@@ -148,6 +156,14 @@ mod tests {
         let signature = "18b59975eb62b977716a18b7419b37db6ce1c87ae0b2fde13471ec58fb9a8fd9";
         assert_eq!(signing_secret(&hash), secret);
         assert_eq!(sign(secret, NOW, "0123456789abcdef", request), signature);
+    }
+
+    #[test]
+    fn a_batch_is_signed_for_its_purpose_alone() {
+        // The accounts subgraph checks the same pair.
+        let signature = "ebe74ad7e8eb5922d11484a08de10c9189b2e14e49a2cbdba4a379dbeb54333c";
+        assert_eq!(sign_usage(&"00".repeat(32), b"{}"), signature);
+        assert_ne!(signing_secret(&"00".repeat(32)), signature);
     }
 
     #[test]

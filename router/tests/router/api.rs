@@ -64,6 +64,7 @@ impl Api {
             .route("/.well-known/jwks.json", get(key_set))
             .route("/accounts/partners/token", post(partner_token))
             .route("/accounts/partners/operations", post(register_operations))
+            .route("/accounts/partners/usage", post(count_usage))
             .with_state(shared);
         let task = tokio::spawn(async move {
             let mut killed = killed;
@@ -100,6 +101,15 @@ async fn partner_token(State(shared): State<Shared>, Json(body): Json<Value>) ->
     shared.world.exchanged.lock().unwrap().push(key);
     let token = token.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(Json(json!({ "token": token, "expiresIn": seconds })))
+}
+
+/// Takes a batch of counted calls, when it may.
+async fn count_usage(State(shared): State<Shared>, headers: HeaderMap, batch: String) -> StatusCode {
+    let signature = headers["x-velvet-usage-signature"].to_str().unwrap().to_owned();
+    shared.world.usage.lock().unwrap().push((signature, batch));
+    let mut status = shared.world.usage_status.subscribe();
+    let answer = status.wait_for(Option::is_some).await.unwrap().unwrap();
+    StatusCode::from_u16(answer).unwrap()
 }
 
 async fn register_operations(

@@ -27,3 +27,4 @@ mod sse;
 mod streams;
 mod subgraphs;
 mod tokens;
+mod usage;

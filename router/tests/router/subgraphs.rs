@@ -35,6 +35,10 @@ pub struct World {
     pub registered: Mutex<Vec<(Option<String>, Value)>>,
     /// What is said to the next registrations, in place of taking them.
     pub register_refusal: Mutex<Option<(u16, Value)>>,
+    /// Batches of counted calls as they were sent, each with its signature.
+    pub usage: Mutex<Vec<(String, String)>>,
+    /// What is said to them; while there is nothing, they wait.
+    pub usage_status: watch::Sender<Option<u16>>,
     /// How many queries of `wait` have arrived.
     pub waiting: AtomicUsize,
     /// Whether they are answered.
@@ -60,6 +64,8 @@ impl World {
             partner_token_seconds: Mutex::new(Some(900)),
             registered: Mutex::default(),
             register_refusal: Mutex::default(),
+            usage: Mutex::default(),
+            usage_status: watch::Sender::new(Some(200)),
             waiting: AtomicUsize::new(0),
             released: watch::Sender::new(false),
         })
@@ -229,6 +235,9 @@ impl MatchingQuery {
     #[graphql(directive = list_size::apply(2, vec!["count".to_owned()], vec!["posts".to_owned()], false))]
     async fn shelf(&self, count: Option<i32>) -> Shelf {
         Shelf { size: count.unwrap_or(2) }
+    }
+    async fn failing(&self) -> async_graphql::Result<bool> {
+        Err(async_graphql::Error::new("no").extend_with(|_, e| e.set("code", "INTERNAL")))
     }
     /// Answers when it is told to.
     async fn wait(&self, ctx: &Context<'_>) -> bool {

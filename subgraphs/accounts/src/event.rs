@@ -1,11 +1,13 @@
 //! What is appended to the intake, what callers are answered, and what is decided.
 
 mod partners;
+mod usage;
 
 pub use partners::{
     NewKey, NewOperation, PARTNER, PARTNER_AUDIT, PARTNER_KEY, PARTNER_OPERATIONS, PartnerChange, PartnerFact,
     PartnerOutcome, PartnerUpdate, Replacement,
 };
+pub use usage::{HourTally, KeyTally, PARTNER_USAGE, UsageFact};
 
 use crate::{
     DOMAIN_NAME,
@@ -34,7 +36,7 @@ pub const SESSION_ROTATED: &str = "session.rotated";
 /// A session is over; data: [`crate::row::SessionRow`].
 pub const SESSION_ENDED: &str = "session.ended";
 
-/// A fact about one user, whose id is its key, or about one partner.
+/// A fact about one user, whose id is its key, or about one partner, or about its usage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Fact {
@@ -101,6 +103,8 @@ pub enum Fact {
     },
     /// Something happens to a partner. Answered by [`PartnerOutcome`].
     Partner(Box<PartnerFact>),
+    /// A router has counted calls of a partner. Nobody waits for it.
+    Usage(Box<UsageFact>),
 }
 
 /// What of a profile changes; the rest stays.
@@ -132,6 +136,7 @@ impl Fact {
             Self::SessionEnded { .. } => "accounts.fact.session_ended",
             Self::RoleSet { .. } => "accounts.fact.role_set",
             Self::Partner(_) => "accounts.fact.partner",
+            Self::Usage(_) => "accounts.fact.usage",
             Self::Hidden { .. } => "accounts.fact.hidden",
         }
     }

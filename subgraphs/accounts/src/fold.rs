@@ -1,10 +1,12 @@
 //! The rule of an account: what a fact about a user means.
 //!
 //! A user's profile and sessions are one entity, so that signing out and refreshing at the same
-//! instant meet in one order. A partner is another, with its keys and operations.
+//! instant meet in one order. A partner is another, with its keys and operations, and its usage a
+//! third.
 
 mod partners;
 mod sessions;
+mod usage;
 
 use crate::{
     DOMAIN_NAME,
@@ -23,12 +25,13 @@ use velvet_kernel::fold::{Effects, Fold, Moment, Version};
 
 pub use partners::PartnerState;
 pub use sessions::REFRESH_TOKEN_LIFETIME;
+pub use usage::UsageState;
 
 /// The rule.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Accounts;
 
-/// What is remembered of a user, or of a partner.
+/// What is remembered of a user, of a partner, or of a partner's usage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The account, once it is registered.
@@ -39,6 +42,9 @@ pub struct State {
     /// The partner, once it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partner: Option<Box<PartnerState>>,
+    /// A partner's usage, once anything was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Box<UsageState>>,
 }
 
 /// A row and the version of what last changed it.
@@ -91,6 +97,7 @@ impl Fold for Accounts {
                 let outcome = partners::fold(&mut state.partner, *fact, at, &mut effects);
                 effects.answer(&outcome);
             }
+            Fact::Usage(fact) => usage::fold(&mut state.usage, *fact, at, &mut effects),
             Fact::Active => active(state, at, &mut effects),
             Fact::SessionStarted { family_id, token_hash } => {
                 let outcome = sessions::start(state, family_id, token_hash, at, &mut effects);
@@ -137,6 +144,9 @@ impl Fold for Accounts {
             Row::PartnerAudit(row) => {
                 effects.view(view::partners::put_audit(&row, at.version));
             }
+            Row::PartnerUsage(row) => usage::restore_hour(&mut state.usage, row, at.version, &mut effects),
+            Row::PartnerUsageTotal(row) => usage::restore_total(&mut state.usage, row, at.version, &mut effects),
+            Row::PartnerUsageRouter(row) => usage::restore_router(&mut state.usage, &row, at.version, &mut effects),
         }
         effects
     }

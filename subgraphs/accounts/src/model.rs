@@ -9,6 +9,7 @@ mod password;
 mod place;
 mod preferences;
 mod profile;
+mod usage;
 
 pub use email::{EMAIL_SIZE_MAX_BYTES, Email};
 pub use partner::{
@@ -22,6 +23,7 @@ pub use profile::{
     AGE_MAX_YEARS, AGE_MIN_YEARS, AVATAR_URL_SIZE_MAX_BYTES, BIO_LENGTH_MAX, DISPLAY_NAME_LENGTH_MAX, age_on,
     avatar_url, bio, birth_date, display_name,
 };
+pub use usage::{LATENCY_BOUNDS_MS, LATENCY_BUCKETS, Tally, hour_of, month_of};
 
 use async_graphql::Enum;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,7 @@
-//! What the router and partners' tools ask over plain HTTP: a token for a key, and a partner's operations.
+//! What the router and partners' tools ask over plain HTTP: a token for a key, a partner's operations, and to have its
+//! calls counted.
+
+mod usage;
 
 use crate::{
     event::{NewOperation, PartnerOutcome},
@@ -45,6 +48,7 @@ pub(crate) fn routes(service: Arc<Service>) -> Router {
         .route("/accounts/partners/operations", get(list).post(publish))
         .route("/accounts/partners/operations/show", get(show))
         .route("/accounts/partners/operations/retire", post(retire))
+        .route("/accounts/partners/usage", post(usage::count))
         .layer(DefaultBodyLimit::max(REQUEST_SIZE_MAX_BYTES))
         .with_state(service)
 }

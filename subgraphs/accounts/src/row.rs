@@ -1,8 +1,12 @@
 //! Rows as the writer keeps them, and as every decided event carries them: complete, after the change.
 
 mod partners;
+mod usage;
 
 pub use partners::{AuditRow, KeyRow, Operation, OperationRow, OperationsRow, PartnerRow};
+pub use usage::{
+    Total, TotalOf, USAGE_HOURS_KEPT, USAGE_ROUTERS_KEPT, UsageRouterRow, UsageRow, UsageRows, UsageTotalRow,
+};
 
 use crate::model::{Cell, Preferences, Side, VerificationStatus};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -109,10 +113,16 @@ pub enum Row {
     PartnerOperation(Box<OperationRow>),
     /// What an operator or a partner has done.
     PartnerAudit(AuditRow),
+    /// A partner's calls of one operation in one hour.
+    PartnerUsage(UsageRow),
+    /// A partner's calls of a month, of an operation or with a key.
+    PartnerUsageTotal(UsageTotalRow),
+    /// Up to which batch a router's counts of a partner's calls are in.
+    PartnerUsageRouter(UsageRouterRow),
 }
 
 impl Row {
-    /// The entity that the row is read back under: a user's id, or a partner's entity.
+    /// The entity that the row is read back under: a user's id, a partner's entity, or that of its usage.
     pub fn entity(&self) -> String {
         match self {
             Self::User(user) => user.user_id.to_string(),
@@ -122,6 +132,9 @@ impl Row {
             Self::PartnerKey(key) => key.slug.entity(),
             Self::PartnerOperation(operation) => operation.slug.entity(),
             Self::PartnerAudit(audit) => audit.slug.entity(),
+            Self::PartnerUsage(usage) => usage.slug.usage_entity(),
+            Self::PartnerUsageTotal(total) => total.slug.usage_entity(),
+            Self::PartnerUsageRouter(router) => router.slug.usage_entity(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the mutations do, between what clients send and what they are answered.
 
 pub(crate) mod partners;
+pub(crate) mod usage;
 
 use crate::{
     DOMAIN_NAME,
@@ -16,6 +17,7 @@ use crate::{
 use chrono::{DateTime, NaiveDate, Utc};
 use partners::Partners;
 use std::sync::Arc;
+use usage::Usage;
 use velvet_kernel::{
     api::Serve,
     command::{Decision, Intake, request_id},
@@ -33,6 +35,7 @@ pub(crate) struct Service {
     pub serve: Serve,
     pub settings: Settings,
     pub partners: Partners,
+    pub usage: Usage,
     intake: Intake,
     signer: Arc<Signer>,
     hasher: Hasher,
@@ -77,8 +80,8 @@ pub(crate) enum SignedIn {
 impl Service {
     pub fn new(serve: &Serve, signer: Arc<Signer>) -> anyhow::Result<Self> {
         let (settings, intake) = (Settings::read(&serve.config)?, serve.intake(DOMAIN_NAME));
-        let partners = Partners::new(serve);
-        Ok(Self { serve: serve.clone(), settings, partners, intake, signer, hasher: Hasher::new()? })
+        let (partners, usage) = (Partners::new(serve), Usage::new(serve));
+        Ok(Self { serve: serve.clone(), settings, partners, usage, intake, signer, hasher: Hasher::new()? })
     }
 
     /// Today, in UTC.

@@ -1,6 +1,7 @@
 //! Views in Redis: the account by user, the login by address, the sessions that are on, and blocks.
 
 pub(crate) mod partners;
+pub(crate) mod usage;
 
 use crate::{
     DOMAIN_NAME,

@@ -1,7 +1,7 @@
 //! What accounts decides is what `schema/events/` promises.
 
 use anyhow::Result;
-use velvet_accounts::row::{AuditRow, KeyRow, OperationsRow, PartnerRow, SessionRow, UserRow};
+use velvet_accounts::row::{AuditRow, KeyRow, OperationsRow, PartnerRow, SessionRow, UsageRows, UserRow};
 use velvet_kit::golden::reads_and_writes;
 
 #[test]
@@ -12,5 +12,6 @@ fn decided_events_are_as_promised() -> Result<()> {
     reads_and_writes::<KeyRow>(&["accounts.partner_key"])?;
     reads_and_writes::<OperationsRow>(&["accounts.partner_operations"])?;
     reads_and_writes::<AuditRow>(&["accounts.partner_audit"])?;
+    reads_and_writes::<UsageRows>(&["accounts.partner_usage"])?;
     Ok(())
 }

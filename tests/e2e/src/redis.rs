@@ -25,6 +25,12 @@ pub async fn registered(stack: &Handle, hash: &str, field: &str) -> Result<Optio
     json.map(|json| serde_json::from_str(&json).context("reading a field of the registry")).transpose()
 }
 
+/// A field of a hash of JSON, from whichever master has it.
+pub async fn hash_field(stack: &Handle, key: &str, field: &str) -> Result<Option<serde_json::Value>> {
+    let json: Option<String> = ask_owner(stack, redis::cmd("HGET").arg(key).arg(field)).await?;
+    json.map(|json| serde_json::from_str(&json).context("reading a field of a hash")).transpose()
+}
+
 /// The fields that the stream of changes names, oldest first: kind and field.
 pub async fn registry_changes(stack: &Handle) -> Result<Vec<(String, String)>> {
     type Entries = Vec<(String, Vec<(String, String)>)>;

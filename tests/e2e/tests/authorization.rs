@@ -12,11 +12,12 @@ use velvet_kit::{
 const PUBLIC: [&str; 4] = ["register", "login", "refreshSession", "logout"];
 
 /// Every other root field, as somebody would call it. Whoever adds a root field adds it here, or to `PUBLIC`.
-const SIGNED_IN: [(&str, &str); 28] = [
+const SIGNED_IN: [(&str, &str); 29] = [
     ("me", "{ me { email } }"),
     ("user", "{ user(id: \"x\") { id } }"),
     ("partners", "{ partners { nodes { slug } } }"),
     ("partner", "{ partner(slug: \"acme\") { slug } }"),
+    ("partnerUsage", "{ partnerUsage(slug: \"acme\") { nodes { calls } } }"),
     (
         "createPartner",
         "mutation { createPartner(input: { slug: \"acme\", name: \"x\", userId: \"x\" }) { __typename } }",

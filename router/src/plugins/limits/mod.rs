@@ -56,6 +56,26 @@ struct TellCost;
 #[derive(Clone)]
 struct Owing(Who);
 
+/// What a response has cost.
+struct Measured(u64);
+
+/// What a request costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// By its operation.
+    pub estimated: u64,
+    /// By its response, once there is one that was measured.
+    pub actual: Option<u64>,
+}
+
+/// What a request that was let through costs.
+pub fn cost(context: &apollo_router::Context) -> Option<Cost> {
+    context.extensions().with_lock(|known| {
+        let estimated = known.get::<Known>()?.0.estimated;
+        Some(Cost { estimated, actual: known.get::<Measured>().map(|measured| measured.0) })
+    })
+}
+
 #[async_trait::async_trait]
 impl Plugin for Limits {
     type Config = LimitsConfig;
@@ -218,14 +238,16 @@ fn known(context: &Context) -> Option<Arc<Admitted>> {
 fn measured(gate: &Arc<Gate>, response: supergraph::Response) -> supergraph::Response {
     let Some(admitted) = known(&response.context) else { return response };
     let tell = response.context.extensions().with_lock(|known| known.contains_key::<TellCost>());
-    let gate = Arc::clone(gate);
+    let (gate, context) = (Arc::clone(gate), response.context.clone());
     response.map_stream(move |mut part: graphql::Response| {
         if part.path.is_none()
             && let Some(data) = &part.data
             && let Some(actual) = gate.measure(&admitted, data)
-            && tell
         {
-            part.extensions.insert("cost", json!({ "estimated": admitted.estimated, "actual": actual }));
+            context.extensions().with_lock(|known| known.insert(Measured(actual)));
+            if tell {
+                part.extensions.insert("cost", json!({ "estimated": admitted.estimated, "actual": actual }));
+            }
         }
         part
     })

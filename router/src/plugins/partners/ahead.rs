@@ -82,7 +82,7 @@ async fn plan(body: &Arc<str>) -> Result<(), BoxError> {
         return Err("there is no pipeline".into());
     };
     let context = Context::new();
-    settle(&context, None);
+    settle(&context, None, None);
     mark(&context, OnlyPlanned);
     let request = http::Request::builder()
         .method(Method::POST)

@@ -29,6 +29,9 @@ pub struct PartnersConfig {
     /// Planning of operations that are published, and ahead of their first call.
     #[serde(default)]
     pub planning: PlanningConfig,
+    /// Counting of what partners call.
+    #[serde(default)]
+    pub usage: UsageConfig,
     /// How long a call by address may take.
     #[serde(default = "request_timeout_ms")]
     pub request_timeout_ms: u64,
@@ -90,6 +93,23 @@ pub struct PlanningConfig {
     /// Registered operations that are planned ahead, after a start and after each change of the schema or of the
     /// registry; 0 turns it off. More than the plan cache holds would push one another out.
     pub ahead_max: usize,
+}
+
+/// Counting of what partners call.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UsageConfig {
+    /// How long an answer waits until its call is counted for good. Then it goes out, and the call is counted later.
+    pub wait_ms: u64,
+    /// How long calls gather before a batch of them is sent, besides the time for which the one before is on its way:
+    /// longer means fewer records in the log and later answers.
+    pub linger_ms: u64,
+}
+
+impl Default for UsageConfig {
+    fn default() -> Self {
+        Self { wait_ms: 1_000, linger_ms: 0 }
+    }
 }
 
 impl Default for PlanningConfig {

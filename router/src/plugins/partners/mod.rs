@@ -24,16 +24,19 @@ mod registry;
 mod request;
 mod resolve;
 mod serve;
+mod usage;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use apollo_router::layers::ServiceBuilderExt as _;
 use apollo_router::plugin::{Plugin, PluginInit};
-use apollo_router::services::{execution, router};
+use apollo_router::services::{execution, router, supergraph};
 use apollo_router::{Context, Endpoint, ListenAddr, register_plugin};
 use arc_swap::ArcSwapOption;
 use multimap::MultiMap;
+use parking_lot::Mutex;
 use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceBuilder, ServiceExt as _, service_fn};
 use velvet_edge::signature::Signed;
@@ -51,7 +54,9 @@ use registry::Registry;
 pub use request::{Meant, without_hash};
 use resolve::Operations;
 pub use resolve::Resolved;
-pub use serve::{called_by, operation_id, settle};
+pub use serve::{operation_id, settle};
+use usage::Usage;
+pub use usage::{Call, Outcome, delivered};
 
 /// The gate of the live pipeline. Plugins cannot see one another; this is where the others find it.
 static LIVE: LazyLock<ArcSwapOption<Gate>> = LazyLock::new(ArcSwapOption::empty);
@@ -67,6 +72,7 @@ pub struct Gate {
     registry: Arc<Registry>,
     keys: Keys,
     accounts: Accounts,
+    usage: Arc<Usage>,
     first_party: FirstParty,
     graph: Graph,
     planning: Planning,
@@ -81,6 +87,7 @@ impl Gate {
         Ok(Self {
             keys: Keys::new(Arc::clone(&registry), &config.redis),
             accounts: Accounts::new(&config)?,
+            usage: Usage::shared(&config, &registry)?,
             first_party: FirstParty::load(&config.first_party)?,
             graph: Graph::new(&sdl)?,
             planning: Planning::new(sdl, config.planning.publishing_max),
@@ -104,6 +111,11 @@ impl Gate {
         self.accounts.authorization(caller).await
     }
 
+    /// A call that came then, to be counted when it is answered.
+    pub fn begin(&self, caller: &Arc<Caller>, came: Instant) -> Call {
+        Call::begin(&self.usage, caller, came)
+    }
+
     /// Which operation is meant, and whether the caller may call it; without a caller, whether anybody may.
     pub fn resolve(&self, caller: Option<&Caller>, meant: Meant<'_>) -> Result<Resolved, Refusal> {
         let operations = Operations { registry: &self.registry, first_party: &self.first_party, graph: &self.graph };
@@ -113,6 +125,8 @@ impl Gate {
 
 struct Partners {
     gate: Arc<Gate>,
+    /// Kept for as long as the pipeline.
+    instruments: Mutex<Option<usage::Instruments>>,
 }
 
 #[async_trait::async_trait]
@@ -120,15 +134,20 @@ impl Plugin for Partners {
     type Config = PartnersConfig;
 
     async fn new(init: PluginInit<PartnersConfig>) -> Result<Self, BoxError> {
-        Ok(Self { gate: Arc::new(Gate::new(init.config, init.supergraph_sdl)?) })
+        Ok(Self { gate: Arc::new(Gate::new(init.config, init.supergraph_sdl)?), instruments: Mutex::new(None) })
     }
 
     fn router_service(&self, service: router::BoxService) -> router::BoxService {
         LIVE.store(Some(Arc::clone(&self.gate)));
+        *self.instruments.lock() = Some(usage::observe());
         ahead::start(&self.gate);
         let inner = BoxCloneService::new(ServiceBuilder::new().buffered().service(service));
         let gate = Arc::clone(&self.gate);
         service_fn(move |request: router::Request| serve::serve(Arc::clone(&gate), request, inner.clone())).boxed()
+    }
+
+    fn supergraph_service(&self, service: supergraph::BoxService) -> supergraph::BoxService {
+        ServiceBuilder::new().map_response(usage::noted).service(service).boxed()
     }
 
     /// What is only to be planned ends here, with its plan in the cache.

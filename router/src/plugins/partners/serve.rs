@@ -1,6 +1,7 @@
 //! The plugin's place in the pipeline: from what a caller sends to what is run for it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use apollo_compiler::ast::OperationType;
 use apollo_router::Context;
@@ -17,6 +18,7 @@ use super::config::Mode;
 use super::refusal::Refusal;
 use super::request::{Asked, Meant, may_name_an_id};
 use super::resolve::Resolved;
+use super::usage::Call;
 use super::{Gate, cached, mark, marked};
 
 /// The operation of a request is settled already: what is in it is to be run.
@@ -36,14 +38,15 @@ pub fn operation_id(context: &Context) -> Option<Arc<str>> {
     marked::<OperationId>(context)?.0
 }
 
-/// Says which id a request's operation was called by, for requests that other plugins make.
-pub fn called_by(context: &Context, id: Option<&str>) {
+fn called_by(context: &Context, id: Option<&str>) {
     mark(context, OperationId(id.map(Into::into)));
 }
 
-/// Says that a request's operation has been resolved, and for whom; for requests that other plugins make.
-pub fn settle(context: &Context, caller: Option<&Arc<Caller>>) {
+/// Says that a request's operation has been resolved, for whom, and by which id it was called; for requests that other
+/// plugins make.
+pub fn settle(context: &Context, caller: Option<&Arc<Caller>>, id: Option<&str>) {
     mark(context, Settled);
+    called_by(context, id);
     if let Some(caller) = caller {
         mark(context, Arc::clone(caller));
     }
@@ -62,21 +65,37 @@ pub(super) async fn serve(
     inner: router::BoxCloneService,
 ) -> Result<router::Response, BoxError> {
     let router::Request { router_request, context, .. } = request;
+    let came = Instant::now();
     if marked::<Settled>(&context).is_some() {
-        return inner.oneshot((router_request, context).into()).await;
+        let mut call = marked::<Arc<Caller>>(&context).map(|caller| gate.begin(&caller, came));
+        if let Some(call) = &mut call {
+            let id = operation_id(&context);
+            call.means(Meant { document_id: id.as_deref(), ..Meant::default() });
+        }
+        return counted(call, inner.oneshot((router_request, context).into()).await?).await;
     }
     let (parts, body) = router_request.into_parts();
     let body = body.collect().await?.to_bytes();
-    match prepare(&gate, parts, body, &context).await? {
-        Err(refusal) => refusal.response(context),
+    let mut call = None;
+    let response = match prepare(&gate, parts, body, &context, &mut call).await? {
+        Err(refusal) => refusal.response(context)?,
         Ok(Prepared { request, kept }) => {
             let response = inner.oneshot((request, context).into()).await?;
             match kept {
-                Some(kept) => cached::tagged(response, &kept).await,
-                None => Ok(response),
+                Some(kept) => cached::tagged(response, &kept).await?,
+                None => response,
             }
         }
+    };
+    counted(call, response).await
+}
+
+/// An answer whose call is counted, if it was one with a key.
+async fn counted(call: Option<Call>, response: router::Response) -> Result<router::Response, BoxError> {
+    if let Some(call) = call {
+        call.answered_by(&response).await;
     }
+    Ok(response)
 }
 
 async fn prepare(
@@ -84,12 +103,15 @@ async fn prepare(
     mut parts: Parts,
     body: Bytes,
     context: &Context,
+    call: &mut Option<Call>,
 ) -> Result<Result<Prepared, Refusal>, BoxError> {
+    let came = Instant::now();
     let caller = match admit(gate, &mut parts, &body, context).await {
         Ok(caller) => caller,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    match resolve(gate, caller.as_deref(), &parts, &body) {
+    *call = caller.as_ref().map(|caller| gate.begin(caller, came));
+    match resolve(gate, caller.as_deref(), &parts, &body, call.as_mut()) {
         Err(refusal) => Ok(Err(refusal)),
         Ok(None) => {
             Ok(Ok(Prepared { request: http::Request::from_parts(parts, router::body::from_bytes(body)), kept: None }))
@@ -136,6 +158,7 @@ fn resolve(
     caller: Option<&Caller>,
     parts: &Parts,
     body: &[u8],
+    call: Option<&mut Call>,
 ) -> Result<Option<(Asked, Arc<str>, OperationType)>, Refusal> {
     let mode = gate.first_party.mode;
     if caller.is_none() && mode == Mode::Open && !may_name_an_id(parts, body) {
@@ -146,7 +169,11 @@ fn resolve(
         Err(_) if caller.is_none() && mode != Mode::Required => return Ok(None),
         asked => asked?,
     };
-    match gate.resolve(caller, asked.meant()?)? {
+    let meant = asked.meant()?;
+    if let Some(call) = call {
+        call.means(meant);
+    }
+    match gate.resolve(caller, meant)? {
         Resolved::AsSent => Ok(None),
         Resolved::Registered { text, kind } => Ok(Some((asked, text, kind))),
     }

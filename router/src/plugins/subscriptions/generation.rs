@@ -143,8 +143,10 @@ impl Generation {
         }
         let extensions = operation.extensions.as_ref();
         let meant = Meant::of(operation.query.as_deref(), operation.document_id.as_deref(), extensions)?;
+        let id = meant.document_id.or(meant.hash).map(str::to_owned);
         if let Resolved::Registered { text, .. } = gate.resolve(caller, meant)? {
             operation.query = Some(text.to_string());
+            operation.document_id = id;
             if let Some(extensions) = &mut operation.extensions {
                 without_hash(extensions);
             }

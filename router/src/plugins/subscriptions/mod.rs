@@ -22,6 +22,7 @@ mod stream;
 mod subscription;
 mod transport;
 mod upstream;
+mod usage;
 
 use std::sync::Arc;
 

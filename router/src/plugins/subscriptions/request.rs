@@ -75,8 +75,7 @@ async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError>
     }
     let context = Context::new();
     // What stands in the request has been resolved, with the caller's key in mind.
-    partners::settle(&context, socket.caller());
-    partners::called_by(&context, operation.document_id.as_deref());
+    partners::settle(&context, socket.caller(), operation.document_id.as_deref());
     if let Some(address) = socket.address.get() {
         limits::came_from(&context, Arc::clone(address));
     }

@@ -18,9 +18,10 @@ use super::protocol::{Close, Object, Operation, failure};
 use super::request;
 use super::subscription::{Start, Subscription};
 use super::transport::Transport;
+use super::usage::counted;
 use crate::plugins::auth::Viewer;
 use crate::plugins::limits::{Audience, Who};
-use crate::plugins::partners::{Caller, Refusal};
+use crate::plugins::partners::{Caller, Outcome, Refusal};
 
 pub(super) struct Socket {
     pub(super) generation: Arc<Generation>,
@@ -135,14 +136,21 @@ impl Socket {
         if operations.len() >= self.generation.config.client.operations_max {
             drop(operations);
             let errors = failure("RATE_LIMITED", "too many operations run on this socket");
-            self.outbound.push(self.transport.error(&id, &errors));
+            self.refuse_counted(&id, self.call(&operation), Outcome::RateLimited, &errors);
             return Ok(());
         }
+        let call = self.call(&operation);
         let operation = match self.generation.settle(self.caller.get().map(Arc::as_ref), operation) {
-            Ok(operation) => operation,
+            Ok(operation) => {
+                // It is counted when it runs.
+                if let Some(call) = call {
+                    call.forget();
+                }
+                operation
+            }
             Err(refusal) => {
                 drop(operations);
-                self.outbound.push(self.transport.error(&id, &refused_by(refusal)));
+                self.refuse_counted(&id, call, Outcome::Refused, &refused_by(refusal));
                 return Ok(());
             }
         };
@@ -165,7 +173,7 @@ impl Socket {
     }
 
     /// Starts the one subscription of a connection.
-    pub(super) fn open(self: &Arc<Self>, plan: Arc<Plan>, operation: Operation) -> Result<(), Refused> {
+    pub(super) fn open(self: &Arc<Self>, plan: Arc<Plan>, operation: &Operation) -> Result<(), Refused> {
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
         self.operations.lock().insert(ONLY.into(), Running { serial, kind: Kind::Task(None) });
         OPERATIONS.add(1);
@@ -232,7 +240,7 @@ impl Socket {
     /// Starts a subscription, or runs a query or a mutation.
     async fn prepare(self: Arc<Self>, id: String, serial: u64, operation: Operation, known: Option<Planned>) {
         let refused = match self.admit_operation(&operation, known).await {
-            Ok(Planned::Subscription(plan)) => self.start(&id, serial, plan, operation).err(),
+            Ok(Planned::Subscription(plan)) => self.start(&id, serial, plan, &operation).err(),
             Ok(Planned::Other) => {
                 let messages = request::run(&self, &id, &operation).await;
                 return self.conclude(&id, serial, messages);
@@ -246,16 +254,21 @@ impl Socket {
 
     /// Counts a subscription, and plans what was not known.
     async fn admit_operation(&self, operation: &Operation, known: Option<Planned>) -> Result<Planned, Refused> {
-        if !matches!(known, Some(Planned::Other)) {
-            let counted = self.generation.rate(operation, &self.who()).await;
-            counted.map_err(|limited| Refused(vec![limited.to_graphql()]))?;
+        if !matches!(known, Some(Planned::Other))
+            && let Err(limited) = self.generation.rate(operation, &self.who()).await
+        {
+            self.count_refused(operation, Outcome::RateLimited);
+            return Err(Refused(vec![limited.to_graphql()]));
         }
         match (known, &operation.query) {
             (Some(known), _) => Ok(known),
             (None, None) => Ok(Planned::Other),
             (None, Some(query)) => {
-                self.generation.check(operation, self.audience())?;
-                self.generation.plan(query.clone(), operation.operation_name.clone()).await
+                let planned = match self.generation.check(operation, self.audience()) {
+                    Ok(()) => self.generation.plan(query.clone(), operation.operation_name.clone()).await,
+                    Err(refused) => Err(refused),
+                };
+                planned.inspect_err(|_| self.count_refused(operation, Outcome::Refused))
             }
         }
     }
@@ -276,9 +289,10 @@ impl Socket {
         }
     }
 
-    fn start(self: &Arc<Self>, id: &str, serial: u64, plan: Arc<Plan>, operation: Operation) -> Result<(), Refused> {
-        self.generation.check(&operation, self.audience())?;
-        let variables = plan.coerce(&operation.variables.unwrap_or_default())?;
+    fn start(self: &Arc<Self>, id: &str, serial: u64, plan: Arc<Plan>, operation: &Operation) -> Result<(), Refused> {
+        let checked = self.generation.check(operation, self.audience());
+        let coerced = checked.and_then(|()| plan.coerce(operation.variables.as_ref().unwrap_or(&Object::new())));
+        let variables = coerced.inspect_err(|_| self.count_refused(operation, Outcome::Refused))?;
         let start = operation.extensions.as_ref().map(start).unwrap_or_default();
         let subscription = Subscription::new(self, id, serial, plan, variables, start);
         let mut operations = self.operations.lock();
@@ -288,7 +302,7 @@ impl Socket {
         };
         running.kind = Kind::Subscription(Arc::clone(&subscription));
         drop(operations);
-        subscription.attach();
+        counted(self.call(operation), Outcome::Ok, move || subscription.attach());
         Ok(())
     }
 

@@ -3,12 +3,13 @@
 use super::{
     account::Account,
     loader::UserLoader,
-    partners::{self, Partner, PartnerConnection},
+    partners::{self, Partner, PartnerConnection, UsageAsked, UsageConnection},
     service,
     user::User,
 };
 use crate::{model::Slug, view::Seen};
 use async_graphql::{Context, ID, Object};
+use chrono::{DateTime, Utc};
 use velvet_kernel::{
     fault::Fault,
     id::UserId,
@@ -70,6 +71,22 @@ impl Query {
             return Ok(None);
         };
         Ok(service(ctx)?.partners.partner(&slug).await?.map(Partner::from))
+    }
+
+    /// What a partner has called, by hour and operation: the newest hour first, of one hour by the operation's id. The
+    /// last 35 days are here, and of them at most 50,000 entries. For the partner itself, with a key that reads accounts,
+    /// and for who runs the platform: others get the error FORBIDDEN. Null when there is no such partner.
+    async fn partner_usage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The partner's short name; a partner may leave it out.")] slug: Option<String>,
+        #[graphql(desc = "Hours that begin then or later.")] from: Option<DateTime<Utc>>,
+        #[graphql(desc = "Hours that begin before.")] to: Option<DateTime<Utc>>,
+        #[graphql(desc = "How many, 1 to 100.", default = 20)] first: Option<i32>,
+        #[graphql(desc = "The cursor of the last hour seen.")] after: Option<String>,
+    ) -> Result<Option<UsageConnection>, Fault> {
+        let viewer = viewer(ctx)?;
+        partners::usage(service(ctx)?, viewer, UsageAsked { slug, from, to, first, after }).await
     }
 
     /// A user as other subgraphs refer to them. One whom the viewer does not see stands there without

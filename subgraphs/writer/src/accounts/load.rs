@@ -1,6 +1,7 @@
 //! Rows of accounts, read back.
 
 mod partners;
+mod usage;
 
 use super::rows::{sessions, users};
 use crate::{
@@ -18,8 +19,11 @@ use velvet_kernel::{fold::Version, id::UserId};
 
 const DOMAIN: &str = velvet_accounts::DOMAIN.name;
 
-/// A user with the sessions, or a partner with all that it has.
+/// A user with the sessions, a partner with all that it has, or what was counted of one.
 pub async fn entity(reads: &Reads, entity: &str) -> Result<Vec<Warmed>, LoadError> {
+    if let Some(slug) = Slug::of_usage_entity(entity) {
+        return usage::usage(reads, &slug).await;
+    }
     match Slug::of_entity(entity) {
         Some(slug) => partners::partner(reads, &slug).await,
         None => user(reads, entity).await,
@@ -42,7 +46,7 @@ async fn user(reads: &Reads, entity: &str) -> Result<Vec<Warmed>, LoadError> {
     Ok(rows)
 }
 
-/// One shard's users, sessions and partners; matching keeps something of the users as well.
+/// One shard's users, sessions and partners with their usage; matching keeps something of the users as well.
 pub async fn all(dump: &Dump<'_>) -> Result<(), Stopped> {
     dump.table::<users::Model>(|user| {
         let for_matching = matching::load::warmed_user(user.clone())?;
@@ -50,7 +54,8 @@ pub async fn all(dump: &Dump<'_>) -> Result<(), Stopped> {
     })
     .await?;
     dump.table::<sessions::Model>(|session| Ok(vec![warmed_session(session)])).await?;
-    partners::all(dump).await
+    partners::all(dump).await?;
+    usage::all(dump).await
 }
 
 /// A block, as accounts keeps it: once is enough for both. Its version is of matching's log, so

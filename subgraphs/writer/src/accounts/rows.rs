@@ -1,6 +1,7 @@
 //! Decided events of accounts to rows.
 
 pub mod partner;
+pub mod usage;
 
 use crate::{
     domain::Changes,
@@ -11,8 +12,8 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 use velvet_accounts::{
     event::{
-        PARTNER, PARTNER_AUDIT, PARTNER_KEY, PARTNER_OPERATIONS, SESSION_ENDED, SESSION_ROTATED, SESSION_STARTED,
-        USER_ACTIVE, USER_CREATED, USER_LOCATED, USER_UPDATED, USER_VERIFIED,
+        PARTNER, PARTNER_AUDIT, PARTNER_KEY, PARTNER_OPERATIONS, PARTNER_USAGE, SESSION_ENDED, SESSION_ROTATED,
+        SESSION_STARTED, USER_ACTIVE, USER_CREATED, USER_LOCATED, USER_UPDATED, USER_VERIFIED,
     },
     row::{SessionRow, UserRow},
 };
@@ -127,6 +128,7 @@ pub struct Rows {
     users: Upserts<users::Model>,
     sessions: Upserts<sessions::Model>,
     partners: partner::Rows,
+    usage: usage::Rows,
 }
 
 #[async_trait]
@@ -140,6 +142,7 @@ impl Changes for Rows {
                 self.sessions.add(session(event.parse()?, event.version));
             }
             PARTNER | PARTNER_KEY | PARTNER_OPERATIONS | PARTNER_AUDIT => self.partners.add(event)?,
+            PARTNER_USAGE => self.usage.add(event)?,
             other => return Err(Unfit::Unknown(other.to_owned())),
         }
         Ok(())
@@ -147,7 +150,7 @@ impl Changes for Rows {
 
     async fn write(&self, tx: &DatabaseTransaction) -> Result<u64, DbErr> {
         let people = self.users.write(tx).await? + self.sessions.write(tx).await?;
-        Ok(people + self.partners.write(tx).await?)
+        Ok(people + self.partners.write(tx).await? + self.usage.write(tx).await?)
     }
 }
 

@@ -163,7 +163,7 @@ fn subscribe(
     if let Some(viewer) = viewer {
         socket.admit(viewer);
     }
-    if let Err(refused) = socket.open(plan, operation) {
+    if let Err(refused) = socket.open(plan, &operation) {
         return refuse(framing, &refused, context);
     }
     let body = serve::start(socket, framing, serve::Place { admission, seat }, expires_in);

@@ -4,6 +4,7 @@ mod change;
 mod input;
 mod page;
 mod payload;
+mod usage;
 
 pub(crate) use change::{create, create_key, retire, revoke_key, rotate_key, update};
 pub(crate) use input::{
@@ -15,13 +16,17 @@ pub(crate) use payload::{
     CreatePartnerKeyResult, CreatePartnerResult, RetireOperationResult, RevokePartnerKeyResult, RotatePartnerKeyResult,
     UpdatePartnerResult,
 };
+pub(crate) use usage::{Asked as UsageAsked, UsageConnection, usage};
 
 use super::service;
 use crate::{
     model::{KeyMode, Limits, OperationKind},
     row::Operation,
     service::partners::Partners,
-    view::partners::{self as views, KeyView, PartnerView},
+    view::{
+        partners::{self as views, KeyView, PartnerView},
+        usage as counted,
+    },
 };
 use async_graphql::{Context, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
@@ -87,7 +92,9 @@ impl Partner {
         let keys = views::keys(store, &self.0.slug, KEYS_SHOWN_MAX).await?;
         nothing_is_missing(ctx, &keys).await?;
         let prefixes: Vec<&str> = keys.iter().map(|key| key.prefix.as_str()).collect();
-        let used = views::last_used(store, &prefixes).await?;
+        let exchanged = views::last_used(store, &prefixes).await?;
+        let called = counted::keys_called(store, &self.0.slug, &prefixes).await?;
+        let used = exchanged.into_iter().zip(called).map(|(exchanged, called)| exchanged.max(called));
         Ok(keys.into_iter().zip(used).map(|(key, used)| PartnerKey::of(key, used)).collect())
     }
 
@@ -176,7 +183,7 @@ pub(crate) struct PartnerKey {
     expires_at: Option<DateTime<Utc>>,
     /// When it was revoked.
     revoked_at: Option<DateTime<Utc>>,
-    /// When it was last exchanged for a token, to about five minutes; null when that is not known.
+    /// When a call with it last ended, or it was last exchanged for a token; null when that is not known.
     last_used_at: Option<DateTime<Utc>>,
 }
 

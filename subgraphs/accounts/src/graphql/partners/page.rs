@@ -49,7 +49,11 @@ impl Place {
 }
 
 /// Where a page lies, and its entries with their cursors; one more than `first` was read when more follow.
-fn page<T>(mut entries: Vec<Entry<T>>, first: usize, has_previous_page: bool) -> (Vec<(String, T)>, PageInfo) {
+pub(super) fn page<T>(
+    mut entries: Vec<Entry<T>>,
+    first: usize,
+    has_previous_page: bool,
+) -> (Vec<(String, T)>, PageInfo) {
     let has_next_page = entries.len() > first;
     entries.truncate(first);
     let edges: Vec<(String, T)> = entries.into_iter().map(|entry| (Place::of(&entry).text(), entry.value)).collect();

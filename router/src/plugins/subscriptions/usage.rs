@@ -1,0 +1,43 @@
+//! Counting what partners call over sockets and streams. Queries and mutations are counted in the pipeline.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::protocol::Operation;
+use super::socket::Socket;
+use crate::plugins::partners::{Call, Meant, Outcome};
+
+impl Socket {
+    /// The call that an operation is; nothing when it came without a key.
+    pub(super) fn call(&self, operation: &Operation) -> Option<Call> {
+        let (caller, gate) = (self.caller()?, self.generation.gate()?);
+        let mut call = gate.begin(caller, Instant::now());
+        let extensions = operation.extensions.as_ref();
+        if let Ok(meant) = Meant::of(operation.query.as_deref(), operation.document_id.as_deref(), extensions) {
+            call.means(meant);
+        }
+        Some(call)
+    }
+
+    /// Counts an operation that does not run.
+    pub(super) fn count_refused(&self, operation: &Operation, outcome: Outcome) {
+        counted(self.call(operation), outcome, || ());
+    }
+
+    /// Tells of a refusal, once it is counted.
+    pub(super) fn refuse_counted(self: &Arc<Self>, id: &str, call: Option<Call>, outcome: Outcome, errors: &str) {
+        let (socket, message) = (Arc::clone(self), self.transport.error(id, errors));
+        counted(call, outcome, move || socket.outbound.push(message));
+    }
+}
+
+/// Counts a call, then answers it; without a call, at once.
+pub(super) fn counted(call: Option<Call>, outcome: Outcome, answer: impl FnOnce() + Send + 'static) {
+    match call {
+        None => answer(),
+        Some(call) => drop(tokio::spawn(async move {
+            call.answered(outcome, None).await;
+            answer();
+        })),
+    }
+}

@@ -1,0 +1,160 @@
+//! What is counted of partners' calls, and that no answer is given before.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+use velvet_edge::signature::sign_usage;
+
+use crate::calls::{HEADER, LONG_AGO, answer, at, code, get, known, post, socket};
+use crate::process::{Stack, eventually};
+use crate::registry::{Key, Registry};
+
+type Sums = BTreeMap<(String, &'static str), u64>;
+
+/// The batches, each once, however often it was sent: by router and number.
+fn batches(stack: &Stack) -> BTreeMap<(String, u64), (String, Value)> {
+    let mut batches = BTreeMap::new();
+    for (signature, text) in stack.world().usage.lock().unwrap().iter() {
+        assert_eq!(*signature, sign_usage(&Key::of("acme").hash(), text.as_bytes()));
+        let batch: Value = serde_json::from_str(text).unwrap();
+        let name = (batch["router"].as_str().unwrap().to_owned(), batch["sequence"].as_u64().unwrap());
+        let (first, _) = batches.entry(name).or_insert_with(|| (text.clone(), batch));
+        assert_eq!(first, text, "what is sent again is the same");
+    }
+    batches
+}
+
+/// What was counted in all, by operation and outcome.
+fn counted(stack: &Stack) -> Sums {
+    let mut sums = Sums::new();
+    for (_, batch) in batches(stack).into_values() {
+        for hour in batch["hours"].as_array().unwrap() {
+            for outcome in ["ok", "error", "refused", "rateLimited"] {
+                let count = hour[outcome].as_u64().unwrap();
+                if count > 0 {
+                    let operation = hour["operation"].as_str().unwrap_or("none").to_owned();
+                    *sums.entry((operation, outcome)).or_default() += count;
+                }
+            }
+        }
+    }
+    sums
+}
+
+fn sums(expected: &[(&str, &'static str, u64)]) -> Sums {
+    expected.iter().map(|(operation, outcome, count)| (((*operation).to_owned(), *outcome), *count)).collect()
+}
+
+/// A router that knows some operations, with nothing counted so far.
+async fn start(registry: &Registry, options: &str) -> Stack {
+    registry.operation("acme", "header", HEADER, None).await;
+    registry.operation("acme", "failing", "{ failing }", None).await;
+    registry.operation("acme", "wait", "{ wait }", None).await;
+    registry.operation("acme", "texts", "subscription { texts }", None).await;
+    registry.operation("acme", "old", "{ header }", Some(LONG_AGO)).await;
+    let overrides = format!("{{plugins: {{velvet.partners: {{usage: {options}}}}}}}");
+    let stack = registry.stack(&overrides).await;
+    known(&stack, &Key::of("acme"), "header").await;
+    stack.world().usage.lock().unwrap().clear();
+    stack
+}
+
+#[tokio::test]
+async fn each_call_with_a_key_is_counted_by_what_came_of_it() {
+    let registry = Registry::with_partners().await;
+    let stack = start(&registry, "{wait_ms: 20000}").await;
+    let key = Key::of("acme");
+    let (router, text) = (&stack.router, Some(key.text.as_str()));
+    let named = |id: &str| json!({ "documentId": id });
+    for request in
+        [post(router, text, &named("header")), get(router, text, &named("header")), at(router, text, "header")]
+    {
+        assert_eq!(answer(request).await.0, 200);
+    }
+    assert_eq!(code(&answer(post(router, text, &named("failing"))).await.1), "INTERNAL");
+    for (refused, expected) in [
+        (named("unknown"), "OPERATION_NOT_FOUND"),
+        (named("old"), "OPERATION_NOT_FOUND"),
+        (json!({ "query": HEADER }), "OPERATION_REQUIRED"),
+    ] {
+        assert_eq!(code(&answer(post(router, text, &refused)).await.1), expected);
+    }
+    let mut acme = socket(router, &key.text).await;
+    acme.subscribe_with("a", named("header")).await;
+    assert!(acme.event("a").await["data"]["header"].is_string());
+    assert_eq!(acme.message().await["type"], "complete");
+    acme.subscribe_with("b", named("unknown")).await;
+    assert_eq!(acme.error_code("b").await, "OPERATION_NOT_FOUND");
+    acme.subscribe_with("c", named("texts")).await;
+    stack.streaming(1).await;
+    // Nobody's: without a key, and with one that lets nobody in.
+    assert_eq!(answer(post(router, None, &json!({ "query": HEADER }))).await.0, 200);
+    assert_eq!(answer(post(router, Some(&Key::of("unknown").text), &named("header"))).await.0, 401);
+
+    let expected = sums(&[
+        ("header", "ok", 4),
+        ("failing", "error", 1),
+        ("none", "refused", 3),
+        ("old", "refused", 1),
+        ("texts", "ok", 1),
+    ]);
+    assert_eq!(counted(&stack), expected, "all that was answered is counted already");
+    let cost = |batch: &Value| -> u64 {
+        batch["hours"].as_array().unwrap().iter().map(|hour| hour["cost"].as_u64().unwrap()).sum()
+    };
+    assert!(batches(&stack).values().map(|(_, batch)| cost(batch)).sum::<u64>() > 0);
+    let of_key: u64 = batches(&stack).values().map(|(_, batch)| batch["keys"][0]["calls"].as_u64().unwrap()).sum();
+    assert_eq!(of_key, 10);
+}
+
+#[tokio::test]
+async fn an_answer_waits_until_its_call_is_counted() {
+    let registry = Registry::with_partners().await;
+    let stack = start(&registry, "{wait_ms: 60000}").await;
+    stack.world().usage_status.send_replace(None);
+    let request = post(&stack.router, Some(&Key::of("acme").text), &json!({ "documentId": "header" }));
+    let call = tokio::spawn(answer(request));
+    eventually("the batch is sent", async || !stack.world().usage.lock().unwrap().is_empty()).await;
+    assert!(!call.is_finished());
+    stack.world().usage_status.send_replace(Some(200));
+    assert_eq!(call.await.unwrap().0, 200);
+    assert_eq!(counted(&stack), sums(&[("header", "ok", 1)]));
+}
+
+#[tokio::test]
+async fn what_is_not_taken_is_sent_again_as_it_is_and_the_answer_waits_no_longer_than_it_may() {
+    let registry = Registry::with_partners().await;
+    let mut stack = start(&registry, "{wait_ms: 300}").await;
+    stack.world().usage_status.send_replace(Some(503));
+    let (acme, call) = (Key::of("acme"), json!({ "documentId": "header" }));
+    for _ in 0..3 {
+        assert_eq!(answer(post(&stack.router, Some(&acme.text), &call)).await.0, 200);
+    }
+    let sent = async |count: usize| stack.world().usage.lock().unwrap().len() >= count;
+    eventually("it is sent again", async || sent(3).await).await;
+    // The first batch holds the others up: one at a time.
+    assert_eq!(batches(&stack).len(), 1);
+    stack.world().usage_status.send_replace(Some(200));
+    let expected = sums(&[("header", "ok", 3)]);
+    eventually("all is counted", async || counted(&stack) == expected).await;
+
+    // With nobody there at all.
+    stack.api.kill().await;
+    assert_eq!(answer(post(&stack.router, Some(&acme.text), &json!({ "documentId": "unknown" }))).await.0, 404);
+    stack.api.restart().await;
+    let expected = sums(&[("header", "ok", 3), ("none", "refused", 1)]);
+    eventually("that is counted as well", async || counted(&stack) == expected).await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_is_counted_as_an_error() {
+    let registry = Registry::with_partners().await;
+    let stack = start(&registry, "{}").await;
+    let request = post(&stack.router, Some(&Key::of("acme").text), &json!({ "documentId": "wait" }));
+    let call = tokio::spawn(answer(request));
+    eventually("the call runs", async || stack.world().waiting.load(Ordering::SeqCst) == 1).await;
+    call.abort();
+    let expected = sums(&[("wait", "error", 1)]);
+    eventually("it is counted", async || counted(&stack) == expected).await;
+}
