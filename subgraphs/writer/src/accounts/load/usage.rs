@@ -33,7 +33,7 @@ pub async fn usage(reads: &Reads, slug: &Slug) -> Result<Vec<Warmed>, LoadError>
     tx.commit().await?;
     let mut rows = Vec::with_capacity(routers.len() + totals.len() + hours.len());
     for router in routers {
-        rows.push(warmed_router(router)?);
+        rows.push(warmed_router(&router)?);
     }
     for total in totals {
         rows.push(warmed_total(total)?);
@@ -47,7 +47,7 @@ pub async fn usage(reads: &Reads, slug: &Slug) -> Result<Vec<Warmed>, LoadError>
 /// What was counted of one shard's partners. Routers come first: by them it is known which hours are over, so that the
 /// state never holds those.
 pub async fn all(dump: &Dump<'_>) -> Result<(), Stopped> {
-    dump.table::<partner_usage_routers::Model>(|router| Ok(vec![warmed_router(router)?])).await?;
+    dump.table::<partner_usage_routers::Model>(|router| Ok(vec![warmed_router(&router)?])).await?;
     dump.table::<partner_usage_totals::Model>(|total| Ok(vec![warmed_total(total)?])).await?;
     dump.table::<partner_usage::Model>(|hour| Ok(vec![warmed_hour(hour)?])).await
 }
@@ -87,7 +87,7 @@ fn warmed_total(total: partner_usage_totals::Model) -> Result<Warmed, Unfit> {
     Ok(warmed(total.version, Row::PartnerUsageTotal(row)))
 }
 
-fn warmed_router(router: partner_usage_routers::Model) -> Result<Warmed, Unfit> {
+fn warmed_router(router: &partner_usage_routers::Model) -> Result<Warmed, Unfit> {
     let row = UsageRouterRow {
         partner_id: PartnerId(router.partner_id),
         slug: slug_of(&router.slug)?,
