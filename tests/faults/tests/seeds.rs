@@ -6,7 +6,10 @@ use velvet_faults::run::{Plan, run};
 use velvet_kit::Handle;
 
 /// Short, as three of them are part of each check; the nightly run has longer ones.
-const LENGTH: Duration = Duration::from_secs(15);
+const LENGTH: Duration = Duration::from_secs(12);
+
+/// What eight people are answered at the least, whatever breaks: they join before anything does.
+const ANSWERED: usize = 20;
 
 async fn holds(seed: u64, rebuild: bool) -> Result<()> {
     let stack = Handle::from_env()?;
@@ -15,7 +18,7 @@ async fn holds(seed: u64, rebuild: bool) -> Result<()> {
     let report = run(&stack, &plan).await?;
     println!("{}", report.summary());
     let acknowledged = report.evidence.fates().iter().filter(|fate| fate.answer.is_some()).count();
-    ensure!(acknowledged > 50, "{acknowledged} answers say nothing about anything");
+    ensure!(acknowledged >= ANSWERED, "{acknowledged} answers say nothing about anything");
     match report.story() {
         None => Ok(()),
         Some(story) => anyhow::bail!("{} refutations\n{story}", report.refutations.len()),
