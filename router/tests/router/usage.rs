@@ -56,6 +56,8 @@ async fn start(registry: &Registry, options: &str) -> Stack {
     let overrides = format!("{{plugins: {{velvet.partners: {{usage: {options}}}}}}}");
     let stack = registry.stack(&overrides).await;
     known(&stack, &Key::of("acme"), "header").await;
+    let undelivered = async || stack.router.metric("velvet_router_usage_undelivered").await;
+    eventually("all is delivered", async || undelivered().await == 0).await;
     stack.world().usage.lock().unwrap().clear();
     stack
 }
@@ -135,6 +137,7 @@ async fn what_is_not_taken_is_sent_again_as_it_is_and_the_answer_waits_no_longer
     eventually("it is sent again", async || sent(3).await).await;
     // The first batch holds the others up: one at a time.
     assert_eq!(batches(&stack).len(), 1);
+    assert!(stack.router.metric("velvet_router_usage_late").await >= 3);
     stack.world().usage_status.send_replace(Some(200));
     let expected = sums(&[("header", "ok", 3)]);
     eventually("all is counted", async || counted(&stack) == expected).await;
