@@ -15,6 +15,7 @@ mod limits;
 mod live;
 mod multipart;
 mod operations;
+mod partner_streams;
 mod partners;
 mod process;
 mod protocol;

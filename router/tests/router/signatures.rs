@@ -10,22 +10,22 @@ use crate::client::Client;
 use crate::registry::{Key, Registry};
 
 /// The headers of a signed request.
-struct Proof {
+pub struct Proof {
     timestamp: u64,
     nonce: &'static str,
     signature: String,
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 impl Proof {
-    fn of(key: &Key, timestamp: u64, nonce: &'static str, request: Signed<'_>) -> Self {
+    pub fn of(key: &Key, timestamp: u64, nonce: &'static str, request: Signed<'_>) -> Self {
         Self { timestamp, nonce, signature: sign(&signing_secret(&key.hash()), timestamp, nonce, request) }
     }
 
-    fn on(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    pub fn on(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         request
             .header("x-velvet-timestamp", self.timestamp)
             .header("x-velvet-nonce", self.nonce)

@@ -10,6 +10,7 @@ use serde_json::json;
 use tower::{BoxError, ServiceExt as _, service_fn};
 use velvet_edge::manifest::{self, MANIFEST_BYTES_MAX};
 
+use super::caller::KEY_HEADER;
 use super::refusal::{Refusal, answer};
 use super::request::address_of;
 use super::serve::CameTo;
@@ -50,9 +51,14 @@ async fn run(request: router::Request) -> Result<Result<router::Response, BoxErr
     let came_to = parts.uri.path_and_query().map_or("/", |address| address.as_str());
     mark(&context, CameTo(came_to.into()));
     parts.uri = address.parse().map_err(|_| Refusal::Request)?;
+    // What a page can send unasked has no key, and opens no stream here.
+    let may_stream = parts.headers.contains_key(KEY_HEADER);
+    let request = (http::Request::from_parts(parts, router::body::from_bytes("")), context).into();
+    if may_stream {
+        return subscriptions::answer(request).await.ok_or(Refusal::Unavailable);
+    }
     let pipeline = subscriptions::pipeline().ok_or(Refusal::Unavailable)?;
-    let request = http::Request::from_parts(parts, router::body::from_bytes(""));
-    Ok(pipeline.oneshot((request, context).into()).await)
+    Ok(pipeline.oneshot(request).await)
 }
 
 pub(super) fn publish(gate: Arc<Gate>) -> router::BoxService {

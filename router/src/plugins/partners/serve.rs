@@ -52,6 +52,10 @@ pub fn settle(context: &Context, caller: Option<&Arc<Caller>>, id: Option<&str>)
     }
 }
 
+/// The caller's key has been checked already, and taken out.
+#[derive(Clone)]
+struct Admitted(Arc<Caller>);
+
 /// A request for the rest of the pipeline.
 struct Prepared {
     request: http::Request<router::Body>,
@@ -133,8 +137,16 @@ async fn prepare(
     }
 }
 
-/// Who calls, if a key was sent. It goes no further.
-async fn admit(gate: &Gate, parts: &mut Parts, body: &[u8], context: &Context) -> Result<Option<Arc<Caller>>, Refusal> {
+/// Who calls, if a key was sent. It goes no further, and is checked once.
+pub async fn admit(
+    gate: &Gate,
+    parts: &mut Parts,
+    body: &[u8],
+    context: &Context,
+) -> Result<Option<Arc<Caller>>, Refusal> {
+    if let Some(Admitted(caller)) = marked(context) {
+        return Ok(Some(caller));
+    }
     let mut keys = parts.headers.get_all(KEY_HEADER).iter();
     let key = match (keys.next(), keys.next()) {
         (None, _) => return Ok(None),
@@ -149,7 +161,9 @@ async fn admit(gate: &Gate, parts: &mut Parts, body: &[u8], context: &Context) -
     };
     let signed = Signed { method: parts.method.as_str(), path_and_query, body };
     let proof = Proof::from_headers(&parts.headers);
-    gate.admit(&key, &proof, signed).await.map(|caller| Some(Arc::new(caller)))
+    let caller = Arc::new(gate.admit(&key, &proof, signed).await?);
+    mark(context, Admitted(Arc::clone(&caller)));
+    Ok(Some(caller))
 }
 
 /// The registered operation that is meant, with the request that names it. Nothing when it is to be run as it was sent.

@@ -54,8 +54,14 @@ pub struct ClientConfig {
     pub sockets_max: usize,
     /// Open sockets and streams of one viewer; beyond, a socket is closed with 1013 and a request answered with 429.
     pub sockets_per_viewer_max: usize,
+    /// The same for one key of a partner, whoever the viewers are.
+    pub sockets_per_key_max: usize,
     /// Running operations on one socket; beyond, an operation is refused with `RATE_LIMITED`.
     pub operations_max: usize,
+    /// Running operations of one viewer on all sockets and streams; beyond, an operation is refused with `RATE_LIMITED`.
+    pub operations_per_viewer_max: usize,
+    /// The same for one key of a partner, whoever the viewers are.
+    pub operations_per_key_max: usize,
     /// How long a socket may be open without `connection_init`.
     pub init_timeout_ms: u64,
     /// How often a socket is pinged, and how long a stream is silent before its client gets a sign of life.
@@ -130,7 +136,10 @@ impl Default for ClientConfig {
         Self {
             sockets_max: 200_000,
             sockets_per_viewer_max: 32,
+            sockets_per_key_max: 1_000,
             operations_max: 100,
+            operations_per_viewer_max: 400,
+            operations_per_key_max: 10_000,
             init_timeout_ms: 5_000,
             ping_interval_ms: 25_000,
             pong_timeout_ms: 10_000,

@@ -63,6 +63,13 @@ pub(super) struct Generation {
     captured: Mutex<Captured>,
 }
 
+/// An operation as it is to be run.
+pub(super) struct Settled {
+    pub(super) operation: Operation,
+    /// What it was called by.
+    pub(super) id: Option<Arc<str>>,
+}
+
 struct Subgraph {
     uri: Uri,
     pool: Pool,
@@ -134,24 +141,24 @@ impl Generation {
     }
 
     /// The operation with its text in it, when it is called by an id and the caller may call it.
-    pub(super) fn settle(&self, caller: Option<&Caller>, mut operation: Operation) -> Result<Operation, Refusal> {
+    pub(super) fn settle(&self, caller: Option<&Caller>, mut operation: Operation) -> Result<Settled, Refusal> {
         let Some(gate) = self.gate() else {
-            return Ok(operation);
+            return Ok(Settled { operation, id: None });
         };
         if let Some(caller) = caller {
             gate.recheck(caller)?;
         }
         let extensions = operation.extensions.as_ref();
         let meant = Meant::of(operation.query.as_deref(), operation.document_id.as_deref(), extensions)?;
-        let id = meant.document_id.or(meant.hash).map(str::to_owned);
+        let id: Option<Arc<str>> = meant.document_id.or(meant.hash).map(Arc::from);
         if let Resolved::Registered { text, .. } = gate.resolve(caller, meant)? {
             operation.query = Some(text.to_string());
-            operation.document_id = id;
+            operation.document_id = id.as_deref().map(str::to_owned);
             if let Some(extensions) = &mut operation.extensions {
                 without_hash(extensions);
             }
         }
-        Ok(operation)
+        Ok(Settled { operation, id })
     }
 
     /// Holds an operation against the limits of its audience, before it is planned and each time that it starts: a plan

@@ -25,6 +25,8 @@ pub(super) struct Counter {
 pub(super) static SOCKETS: Gauge = Gauge::new("velvet.router.sockets", "Open client sockets and streams");
 pub(super) static OPERATIONS: Gauge =
     Gauge::new("velvet.router.operations", "Running operations on client sockets and streams");
+pub(super) static FOLLOWED: Gauge =
+    Gauge::new("velvet.router.partners.subscriptions", "Running subscriptions of partners' keys");
 pub(super) static UPSTREAM_SOCKETS: Gauge = Gauge::new("velvet.router.upstream.sockets", "Open sockets to subgraphs");
 pub(super) static FORWARDED: Counter = Counter::new("velvet.router.events.forwarded", "Events sent on as they came");
 pub(super) static PROJECTED: Counter = Counter::new("velvet.router.events.projected", "Events cut to what was asked");
@@ -64,7 +66,7 @@ pub(super) struct Instruments {
 /// Registers the counts with the meters of the pipeline that has just gone live.
 pub(super) fn observe() -> Instruments {
     let meter = meter_provider().meter("velvet.router");
-    let gauges = [&SOCKETS, &OPERATIONS, &UPSTREAM_SOCKETS].map(|gauge| {
+    let gauges = [&SOCKETS, &OPERATIONS, &FOLLOWED, &UPSTREAM_SOCKETS].map(|gauge| {
         meter
             .i64_observable_gauge(gauge.name)
             .with_description(gauge.help)

@@ -3,11 +3,13 @@
 //!
 //! Must be the first plugin in the configuration: what it captures of the pipeline then contains the others.
 
+mod authority;
 mod config;
 mod endpoint;
 mod execute;
 #[cfg(test)]
 mod fixture;
+mod followed;
 mod generation;
 mod metrics;
 mod outbound;
@@ -16,6 +18,7 @@ mod project;
 mod protocol;
 mod registry;
 mod request;
+mod seats;
 mod session;
 mod socket;
 mod stream;
@@ -41,6 +44,14 @@ pub(crate) use registry::{drained, recheck_callers};
 /// The live pipeline as a whole, for a plugin that makes requests of its own.
 pub(crate) fn pipeline() -> Option<router::BoxCloneService> {
     generation::live()?.pipeline()
+}
+
+/// Answers a request that came to an address of another plugin as if it had come to the graph's own, streams included.
+/// Nothing when there is no live pipeline.
+pub(crate) async fn answer(request: router::Request) -> Option<Result<router::Response, BoxError>> {
+    let generation = generation::live()?;
+    let pipeline = generation.pipeline()?;
+    Some(stream::answer(generation, pipeline, request).await)
 }
 
 /// Plans a subscription that has not been asked for yet; false when the text is none.

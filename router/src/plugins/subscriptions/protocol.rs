@@ -30,7 +30,7 @@ impl Close {
     /// A text that is not UTF-8.
     pub(super) const NO_TEXT: Self = Self::new(1007, "Invalid UTF-8");
     pub(super) const TOO_LARGE: Self = Self::new(1009, "Message too large");
-    /// Too many sockets of the viewer, or the token's keys cannot be had. Come back later.
+    /// Too many sockets of the viewer or the key, or the token's keys cannot be had. Come back later.
     pub(super) const TRY_LATER: Self = Self::new(1013, "Try again later");
     /// The client reads slower than its events come. Come back; resume by cursors.
     pub(super) const SLOW: Self = Self::new(4008, "Slow consumer");
@@ -41,6 +41,8 @@ impl Close {
     pub(super) const FORBIDDEN: Self = Self::new(4403, "Forbidden");
     /// The access token ended. Come back with a new one.
     pub(super) const EXPIRED: Self = Self::new(4403, "Token expired");
+    /// The partner's key ended. Come back with another one.
+    pub(super) const KEY_ENDED: Self = Self::new(4403, "Key ended");
     pub(super) const SUBPROTOCOL: Self = Self::new(4406, "Subprotocol not acceptable");
     pub(super) const INIT_TIMEOUT: Self = Self::new(4408, "Connection initialisation timeout");
     pub(super) const DUPLICATE: Self = Self::new(4409, "Subscriber already exists");
@@ -48,7 +50,7 @@ impl Close {
 
     /// Whether the client has been told by the messages of its operations.
     pub(super) fn is_told(self) -> bool {
-        matches!(self, Self::COMPLETED | Self::EXPIRED)
+        matches!(self, Self::COMPLETED | Self::EXPIRED | Self::KEY_ENDED)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The process's client sockets: how many there are, whose, and how they end when the process does.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -25,7 +24,6 @@ pub(super) struct Registry {
     count: AtomicUsize,
     sockets: Mutex<HashMap<u64, Arc<Socket>>>,
     numbers: AtomicU64,
-    viewers: Mutex<HashMap<Arc<str>, usize>>,
     draining: AtomicBool,
     left: Notify,
 }
@@ -38,9 +36,6 @@ pub(super) struct Membership {
     number: u64,
     _admission: Admission,
 }
-
-/// One of a viewer's sockets.
-pub(super) struct Seat(Arc<str>);
 
 impl Registry {
     /// Nothing when there are too many, or when the process is about to end.
@@ -60,17 +55,6 @@ impl Registry {
     pub(super) fn of_generation(&self, generation: u64) -> Vec<Arc<Socket>> {
         let sockets = self.sockets.lock();
         sockets.values().filter(|socket| socket.generation.number == generation).cloned().collect()
-    }
-
-    /// Nothing when the viewer has too many already.
-    pub(super) fn seat(&'static self, viewer: &Arc<str>, seats_max: usize) -> Option<Seat> {
-        let mut viewers = self.viewers.lock();
-        let seats = viewers.entry(Arc::clone(viewer)).or_insert(0);
-        if *seats >= seats_max {
-            return None;
-        }
-        *seats += 1;
-        Some(Seat(Arc::clone(viewer)))
     }
 
     /// Closes every socket and waits, within a bound, until they are closed.
@@ -115,18 +99,6 @@ impl Drop for Admission {
         SOCKETS.add(-1);
         self.0.count.fetch_sub(1, Ordering::AcqRel);
         self.0.left.notify_one();
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut viewers = REGISTRY.viewers.lock();
-        if let Entry::Occupied(mut seats) = viewers.entry(Arc::clone(&self.0)) {
-            *seats.get_mut() -= 1;
-            if *seats.get() == 0 {
-                seats.remove();
-            }
-        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures::SinkExt as _;
@@ -10,18 +9,16 @@ use http::HeaderValue;
 use tokio::time::{Instant, sleep_until, timeout};
 use velvet_edge::signature::Signed;
 
+use super::authority::{self, Authority};
 use super::config::{ClientConfig, millis};
 use super::generation::Generation;
 use super::metrics::SLOW_CLOSES;
 use super::outbound::Next;
 use super::protocol::{self, ClientMessage, Close, Credentials, SUBPROTOCOL, TransportWs};
-use super::registry::{Admission, REGISTRY, Seat};
+use super::registry::Admission;
+use super::seats::Seats;
 use super::socket::Socket;
-use crate::plugins::auth;
 use crate::plugins::partners::{Caller, Proof, Refusal};
-
-/// A partner's own token is replaced this long before it ends: the new one is there by then.
-const OWN_TOKEN_MARGIN: Duration = Duration::from_secs(30);
 
 /// How a socket ends: with a close frame of ours, or because the client has gone.
 type Ended = Option<Close>;
@@ -73,15 +70,13 @@ struct Session<'s> {
     heartbeat: Heartbeat,
     /// When the viewer's token or the caller's key ends, or has to be replaced.
     expires_at: Option<Instant>,
-    /// Whether the token is the partner's own, which the router gets and replaces.
-    owns_token: bool,
 }
 
 enum Phase {
     /// Until then, `connection_init` must have come.
     Opened(Instant),
     Ready {
-        _seat: Option<Seat>,
+        _seats: Seats,
     },
 }
 
@@ -102,7 +97,6 @@ impl<'s> Session<'s> {
             phase: Phase::Opened(now + millis(config.init_timeout_ms)),
             heartbeat: Heartbeat::Heard(now + millis(config.ping_interval_ms)),
             expires_at: None,
-            owns_token: false,
         }
     }
 
@@ -143,7 +137,7 @@ impl<'s> Session<'s> {
         }
         if self.expires_at.is_some_and(|at| at <= now) {
             // Boxed: rare, see `handle`.
-            self.expires_at = Box::pin(self.replace_own_token()).await;
+            self.expires_at = Box::pin(authority::replace_own_token(self.socket)).await;
             if self.expires_at.is_none() {
                 self.socket.expire();
             }
@@ -222,7 +216,7 @@ impl<'s> Session<'s> {
             ClientMessage::Init(credentials) => Box::pin(self.init(credentials)).await,
             ClientMessage::Ping(credentials) => {
                 if let Some(authorization) = credentials.authorization.filter(|_| ready) {
-                    Box::pin(self.renew(&authorization)).await?;
+                    self.expires_at = Some(Box::pin(authority::renew(self.socket, &authorization)).await?);
                 }
                 self.socket.outbound.push(protocol::pong());
                 Ok(())
@@ -242,59 +236,13 @@ impl<'s> Session<'s> {
             Some(key) => Some(self.admit(key, credentials.signature.as_ref()).await?),
             None => None,
         };
-        let authorization = match (credentials.authorization, &caller) {
-            (None, Some(caller)) => {
-                self.owns_token = true;
-                Some(self.own_authorization(caller).await?.to_string())
-            }
-            (authorization, _) => authorization,
-        };
-        let seat = match authorization {
-            None => None,
-            Some(authorization) => {
-                let viewer = self.check(&authorization).await?;
-                let seats_max = self.config().sockets_per_viewer_max;
-                let seat = REGISTRY.seat(&viewer.subject, seats_max).ok_or(Close::TRY_LATER)?;
-                self.expires_at = Some(Instant::now() + self.lifetime(&viewer, caller.as_deref()));
-                self.socket.admit(viewer);
-                Some(seat)
-            }
-        };
-        if let Some(caller) = caller {
-            self.socket.admit_caller(caller);
-        }
-        self.phase = Phase::Ready { _seat: seat };
+        let authority = Authority::of(&self.socket.generation, credentials.authorization.as_deref(), caller).await?;
+        let seats = Seats::take(authority.holders(), self.config()).ok_or(Close::TRY_LATER)?;
+        self.expires_at = authority.lifetime().map(|lifetime| Instant::now() + lifetime);
+        self.socket.admit(authority, &seats);
+        self.phase = Phase::Ready { _seats: seats };
         self.socket.outbound.push(protocol::connection_ack());
         Ok(())
-    }
-
-    /// An anonymous socket stays one: who asks is settled by `connection_init`.
-    async fn renew(&mut self, authorization: &str) -> Result<(), Close> {
-        let viewer = self.check(authorization).await?;
-        let expires_at = Instant::now() + self.lifetime(&viewer, self.socket.caller().map(Arc::as_ref));
-        if !self.socket.renew(viewer) {
-            return Err(Close::FORBIDDEN);
-        }
-        self.expires_at = Some(expires_at);
-        Ok(())
-    }
-
-    /// How long the socket may go on with that token and that key.
-    fn lifetime(&self, viewer: &auth::Viewer, caller: Option<&Caller>) -> Duration {
-        let mut lifetime = viewer.lifetime();
-        if self.owns_token {
-            lifetime = lifetime.saturating_sub(OWN_TOKEN_MARGIN).max(lifetime / 2);
-        }
-        caller.and_then(Caller::lifetime).map_or(lifetime, |of_key| lifetime.min(of_key))
-    }
-
-    /// Goes on with a new token of the partner's own: until when. Nothing when the socket is over.
-    async fn replace_own_token(&mut self) -> Option<Instant> {
-        let caller = self.socket.caller().filter(|_| self.owns_token).cloned()?;
-        self.socket.generation.gate()?.recheck(&caller).ok()?;
-        let authorization = self.own_authorization(&caller).await.ok()?;
-        self.renew(&authorization).await.ok()?;
-        self.expires_at
     }
 
     /// The partner whose key it is.
@@ -310,20 +258,6 @@ impl<'s> Session<'s> {
         let path = &self.socket.generation.config.path;
         let signed = Signed { method: "GET", path_and_query: path, body: b"" };
         gate.admit(key, &proof, signed).await.map(Arc::new).map_err(close)
-    }
-
-    async fn own_authorization(&self, caller: &Caller) -> Result<Arc<str>, Close> {
-        let gate = self.socket.generation.gate().ok_or(Close::FORBIDDEN)?;
-        gate.authorization(caller).await.map_err(close)
-    }
-
-    async fn check(&self, authorization: &str) -> Result<auth::Viewer, Close> {
-        // Without the auth plugin no token can be good.
-        let verifier = self.socket.generation.verifier().ok_or(Close::FORBIDDEN)?;
-        verifier.check(authorization).await.map_err(|error| match error {
-            auth::Error::Invalid => Close::FORBIDDEN,
-            auth::Error::Unavailable => Close::TRY_LATER,
-        })
     }
 }
 

@@ -10,12 +10,15 @@ use parking_lot::Mutex;
 use serde_json_bytes::Value;
 use tokio::task::AbortHandle;
 
-use super::generation::Generation;
+use super::authority::Authority;
+use super::followed::Followed;
+use super::generation::{Generation, Settled};
 use super::metrics::OPERATIONS;
 use super::outbound::Outbound;
 use super::plan::{Plan, Planned, Refused};
 use super::protocol::{Close, Object, Operation, failure};
 use super::request;
+use super::seats::{Accounts, Seats, Shares};
 use super::subscription::{Start, Subscription};
 use super::transport::Transport;
 use super::usage::counted;
@@ -33,9 +36,17 @@ pub(super) struct Socket {
     serials: AtomicU64,
     viewer: Mutex<Option<Viewer>>,
     /// The partner whose socket it is.
-    caller: OnceLock<Arc<Caller>>,
+    partner: OnceLock<Partner>,
+    /// Where its operations are counted, besides on itself.
+    accounts: OnceLock<Accounts>,
     /// Where it comes from, when that is configured and known.
     pub(super) address: OnceLock<Arc<str>>,
+}
+
+struct Partner {
+    caller: Arc<Caller>,
+    /// The token is the partner's own, which the router gets and replaces.
+    owns_token: bool,
 }
 
 /// The id of the operation on a connection that carries one.
@@ -45,6 +56,9 @@ const ONLY: &str = "";
 struct Running {
     serial: u64,
     kind: Kind,
+    _shares: Shares,
+    /// Set when it is a partner's subscription.
+    followed: Option<Followed>,
 }
 
 enum Kind {
@@ -72,7 +86,8 @@ impl Socket {
             operations: Mutex::new(HashMap::new()),
             serials: AtomicU64::new(0),
             viewer: Mutex::new(None),
-            caller: OnceLock::new(),
+            partner: OnceLock::new(),
+            accounts: OnceLock::new(),
             address: OnceLock::new(),
         })
     }
@@ -84,30 +99,47 @@ impl Socket {
 
     /// The partner whose socket it is.
     pub(super) fn caller(&self) -> Option<&Arc<Caller>> {
-        self.caller.get()
+        self.partner.get().map(|partner| &partner.caller)
     }
 
-    pub(super) fn admit_caller(&self, caller: Arc<Caller>) {
-        self.caller.get_or_init(|| caller);
-        // The key may have been revoked before the socket was known to be its caller's.
-        self.recheck();
+    /// Whether the token is the partner's own.
+    pub(super) fn owns_token(&self) -> bool {
+        self.partner.get().is_some_and(|partner| partner.owns_token)
     }
 
-    /// Ends the socket when its caller's key is in force no more.
-    pub(super) fn recheck(&self) {
-        if let (Some(caller), Some(gate)) = (self.caller.get(), self.generation.gate())
-            && let Err(refusal) = gate.recheck(caller)
-        {
-            let errors = refused_by(refusal);
-            for id in self.stop_operations() {
-                self.outbound.push(self.transport.error(&id, &errors));
-            }
-            self.outbound.close_after_queue(Close::FORBIDDEN);
+    /// Says in whose name it acts, and where its operations are counted.
+    pub(super) fn admit(&self, authority: Authority, seats: &Seats) {
+        self.accounts.get_or_init(|| seats.accounts(&self.generation.config.client));
+        *self.viewer.lock() = authority.viewer;
+        if let Some(caller) = authority.caller {
+            self.partner.get_or_init(|| Partner { caller, owns_token: authority.owns_token });
+            // The key may have been revoked before the socket was known to be its caller's.
+            self.recheck();
         }
     }
 
-    pub(super) fn admit(&self, viewer: Viewer) {
-        *self.viewer.lock() = Some(viewer);
+    /// Ends the socket when its caller's key is in force no more; false when it is.
+    pub(super) fn recheck(&self) -> bool {
+        let (Some(caller), Some(gate)) = (self.caller(), self.generation.gate()) else {
+            return false;
+        };
+        let Err(refusal) = gate.recheck(caller) else {
+            return false;
+        };
+        self.end_operations(&refused_by(refusal));
+        self.outbound.close_after_queue(Close::KEY_ENDED);
+        true
+    }
+
+    fn end_operations(&self, errors: &str) {
+        for id in self.stop_operations() {
+            self.outbound.push(self.transport.failure(&id, errors));
+        }
+    }
+
+    /// An operation's place among its viewer's and its key's; nothing when they have too many.
+    fn share(&self) -> Option<Shares> {
+        Shares::take(self.accounts.get().map_or(&[], |accounts| accounts))
     }
 
     /// Goes on with a new token of the same viewer; false when it is somebody else's. Running subscriptions are
@@ -139,14 +171,20 @@ impl Socket {
             self.refuse_counted(&id, self.call(&operation), Outcome::RateLimited, &errors);
             return Ok(());
         }
+        let Some(shares) = self.share() else {
+            drop(operations);
+            let errors = too_many_operations().to_json();
+            self.refuse_counted(&id, self.call(&operation), Outcome::RateLimited, &errors);
+            return Ok(());
+        };
         let call = self.call(&operation);
-        let operation = match self.generation.settle(self.caller.get().map(Arc::as_ref), operation) {
-            Ok(operation) => {
+        let settled = match self.generation.settle(self.caller().map(Arc::as_ref), operation) {
+            Ok(settled) => {
                 // It is counted when it runs.
                 if let Some(call) = call {
                     call.forget();
                 }
-                operation
+                settled
             }
             Err(refusal) => {
                 drop(operations);
@@ -154,15 +192,16 @@ impl Socket {
                 return Ok(());
             }
         };
-        operations.insert(id.as_str().into(), Running { serial, kind: Kind::Task(None) });
+        operations.insert(id.as_str().into(), Running::new(serial, shares));
         drop(operations);
         OPERATIONS.add(1);
+        let operation = &settled.operation;
         let known = operation.query.as_deref().map_or(Some(Planned::Other), |query| {
             self.generation.planner.known(query, operation.operation_name.as_deref())
         });
         let socket = Arc::clone(self);
         let key: Box<str> = id.as_str().into();
-        let task = tokio::spawn(socket.prepare(id, serial, operation, known));
+        let task = tokio::spawn(socket.prepare(id, serial, settled, known));
         if let Some(running) = self.operations.lock().get_mut(&key)
             && running.serial == serial
             && let Kind::Task(handle) = &mut running.kind
@@ -173,15 +212,16 @@ impl Socket {
     }
 
     /// Starts the one subscription of a connection.
-    pub(super) fn open(self: &Arc<Self>, plan: Arc<Plan>, operation: &Operation) -> Result<(), Refused> {
+    pub(super) fn open(self: &Arc<Self>, plan: Arc<Plan>, settled: Settled) -> Result<(), NotOpened> {
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
-        self.operations.lock().insert(ONLY.into(), Running { serial, kind: Kind::Task(None) });
+        let shares = self.share().ok_or_else(|| NotOpened::Full(too_many_operations()))?;
+        self.operations.lock().insert(ONLY.into(), Running::new(serial, shares));
         OPERATIONS.add(1);
-        let started = self.start(ONLY, serial, plan, operation);
+        let started = self.start(ONLY, serial, plan, settled);
         if started.is_err() {
             self.forget(ONLY, serial);
         }
-        started
+        started.map_err(NotOpened::Refused)
     }
 
     /// The client wants no more of it.
@@ -216,13 +256,12 @@ impl Socket {
         }
     }
 
-    /// Ends all operations because the viewer's token has ended.
+    /// Ends all operations because the viewer's token has ended, or the caller's key.
     pub(super) fn expire(&self) {
-        let errors = failure("UNAUTHENTICATED", "the access token has expired");
-        for id in self.stop_operations() {
-            self.outbound.push(self.transport.failure(&id, &errors));
+        if !self.recheck() {
+            self.end_operations(&failure("UNAUTHENTICATED", "the access token has expired"));
+            self.outbound.close_after_queue(Close::EXPIRED);
         }
-        self.outbound.close_after_queue(Close::EXPIRED);
     }
 
     /// Ends all operations; nothing is sent for them.
@@ -238,11 +277,11 @@ impl Socket {
     }
 
     /// Starts a subscription, or runs a query or a mutation.
-    async fn prepare(self: Arc<Self>, id: String, serial: u64, operation: Operation, known: Option<Planned>) {
-        let refused = match self.admit_operation(&operation, known).await {
-            Ok(Planned::Subscription(plan)) => self.start(&id, serial, plan, &operation).err(),
+    async fn prepare(self: Arc<Self>, id: String, serial: u64, settled: Settled, known: Option<Planned>) {
+        let refused = match self.admit_operation(&settled.operation, known).await {
+            Ok(Planned::Subscription(plan)) => self.start(&id, serial, plan, settled).err(),
             Ok(Planned::Other) => {
-                let messages = request::run(&self, &id, &operation).await;
+                let messages = request::run(&self, &id, &settled.operation).await;
                 return self.conclude(&id, serial, messages);
             }
             Err(refused) => Some(refused),
@@ -276,11 +315,11 @@ impl Socket {
     /// Who asks, as far as limits are concerned.
     fn who(&self) -> Who {
         let viewer = self.viewer.lock().as_ref().map(|viewer| Arc::clone(&viewer.subject));
-        Who { caller: self.caller.get().cloned(), viewer, address: self.address.get().cloned() }
+        Who { caller: self.caller().cloned(), viewer, address: self.address.get().cloned() }
     }
 
     fn audience(&self) -> Audience {
-        if self.caller.get().is_some() {
+        if self.caller().is_some() {
             Audience::Partner
         } else if self.viewer.lock().is_some() {
             Audience::User
@@ -289,10 +328,11 @@ impl Socket {
         }
     }
 
-    fn start(self: &Arc<Self>, id: &str, serial: u64, plan: Arc<Plan>, operation: &Operation) -> Result<(), Refused> {
-        let checked = self.generation.check(operation, self.audience());
+    fn start(self: &Arc<Self>, id: &str, serial: u64, plan: Arc<Plan>, settled: Settled) -> Result<(), Refused> {
+        let Settled { operation, id: called_by } = settled;
+        let checked = self.generation.check(&operation, self.audience());
         let coerced = checked.and_then(|()| plan.coerce(operation.variables.as_ref().unwrap_or(&Object::new())));
-        let variables = coerced.inspect_err(|_| self.count_refused(operation, Outcome::Refused))?;
+        let variables = coerced.inspect_err(|_| self.count_refused(&operation, Outcome::Refused))?;
         let start = operation.extensions.as_ref().map(start).unwrap_or_default();
         let subscription = Subscription::new(self, id, serial, plan, variables, start);
         let mut operations = self.operations.lock();
@@ -301,14 +341,27 @@ impl Socket {
             return Ok(());
         };
         running.kind = Kind::Subscription(Arc::clone(&subscription));
+        running.followed =
+            self.caller().zip(called_by).map(|(caller, called_by)| Followed::begin(Arc::clone(caller), called_by));
         drop(operations);
-        counted(self.call(operation), Outcome::Ok, move || subscription.attach());
+        counted(self.call(&operation), Outcome::Ok, move || subscription.attach());
         Ok(())
     }
 
     fn refuse(&self, id: &str, serial: u64, refused: &Refused) {
         self.conclude(id, serial, [self.transport.error(id, &refused.to_json())]);
     }
+}
+
+/// Why the one subscription of a connection does not run.
+pub(super) enum NotOpened {
+    /// There are too many.
+    Full(Refused),
+    Refused(Refused),
+}
+
+fn too_many_operations() -> Refused {
+    Refused::new("RATE_LIMITED", "too many operations of this user or key run")
 }
 
 fn refused_by(refusal: Refusal) -> String {
@@ -324,6 +377,10 @@ fn start(extensions: &Object) -> Start {
 }
 
 impl Running {
+    fn new(serial: u64, shares: Shares) -> Self {
+        Self { serial, kind: Kind::Task(None), _shares: shares, followed: None }
+    }
+
     fn subscription(&self) -> Option<Arc<Subscription>> {
         match &self.kind {
             Kind::Subscription(subscription) => Some(Arc::clone(subscription)),

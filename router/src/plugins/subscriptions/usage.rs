@@ -3,20 +3,27 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::generation::Generation;
 use super::protocol::Operation;
 use super::socket::Socket;
-use crate::plugins::partners::{Call, Meant, Outcome};
+use crate::plugins::partners::{Call, Caller, Meant, Outcome};
 
-impl Socket {
-    /// The call that an operation is; nothing when it came without a key.
-    pub(super) fn call(&self, operation: &Operation) -> Option<Call> {
-        let (caller, gate) = (self.caller()?, self.generation.gate()?);
-        let mut call = gate.begin(caller, Instant::now());
+impl Generation {
+    /// The call that a partner's operation is, which came then.
+    pub(super) fn call(&self, caller: &Arc<Caller>, operation: &Operation, came: Instant) -> Option<Call> {
+        let mut call = self.gate()?.begin(caller, came);
         let extensions = operation.extensions.as_ref();
         if let Ok(meant) = Meant::of(operation.query.as_deref(), operation.document_id.as_deref(), extensions) {
             call.means(meant);
         }
         Some(call)
+    }
+}
+
+impl Socket {
+    /// The call that an operation is; nothing when it came without a key.
+    pub(super) fn call(&self, operation: &Operation) -> Option<Call> {
+        self.generation.call(self.caller()?, operation, Instant::now())
     }
 
     /// Counts an operation that does not run.

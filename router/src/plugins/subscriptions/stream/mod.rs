@@ -14,23 +14,26 @@ mod operation;
 mod serve;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apollo_router::Context;
 use apollo_router::services::router;
 use http::{HeaderMap, StatusCode, header};
 use tower::{BoxError, ServiceExt as _};
 
-use super::generation::Generation;
+use super::authority::{self, Authority};
+use super::generation::{Generation, Settled};
 use super::plan::{Plan, Planned, Refused};
 use super::protocol::Operation;
-use super::registry::{REGISTRY, Seat};
-use super::socket::Socket;
-use crate::plugins::auth::{self, Viewer};
+use super::registry::REGISTRY;
+use super::seats::Seats;
+use super::socket::{NotOpened, Socket};
+use crate::plugins::auth;
 use crate::plugins::limits::{Audience, Who};
-use crate::plugins::partners::KEY_HEADER;
+use crate::plugins::partners::{self, Call, Caller, KEY_HEADER, Outcome, Refusal};
 use accept::Accepts;
 use framing::Framing;
+use operation::Received;
 
 /// How long a client that found no room should stay away.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -48,7 +51,7 @@ pub(super) async fn answer(
     }
 }
 
-/// The same for a client that takes a stream.
+/// The same for a client that takes a stream. A partner's call that is refused here is counted here.
 async fn answer_within(
     generation: &Arc<Generation>,
     framing: &'static dyn Framing,
@@ -56,56 +59,124 @@ async fn answer_within(
     pipeline: router::BoxCloneService,
     request: router::Request,
 ) -> Result<router::Response, BoxError> {
-    if request.router_request.headers().contains_key(KEY_HEADER) {
-        // A partner's streams come over the socket.
-        return other(framing, accepts, pipeline, request).await;
+    let mut call = None;
+    let response = run_or_follow(generation, framing, accepts, pipeline, request, &mut call).await?;
+    if let Some(call) = call {
+        let limited = response.response.status() == StatusCode::TOO_MANY_REQUESTS;
+        call.answered(if limited { Outcome::RateLimited } else { Outcome::Refused }, None).await;
     }
-    let (request, operation) = operation::read(request).await?;
-    let Some(operation) = operation else {
-        return pipeline.oneshot(answer::as_json(request)).await;
+    Ok(response)
+}
+
+/// Leaves the call that an operation is when nothing else has counted it.
+async fn run_or_follow(
+    generation: &Arc<Generation>,
+    framing: &'static dyn Framing,
+    accepts: &Accepts,
+    pipeline: router::BoxCloneService,
+    request: router::Request,
+    call: &mut Option<Call>,
+) -> Result<router::Response, BoxError> {
+    let came = Instant::now();
+    let mut received = Received::read(request).await?;
+    let Some(operation) = received.operation() else {
+        return pipeline.oneshot(answer::as_json(received.into_request())).await;
     };
-    let Some(query) = may_subscribe(generation, &operation) else {
-        return other(framing, accepts, pipeline, request).await;
+    let by_key = received.parts.headers.contains_key(KEY_HEADER);
+    if !by_key && operation.query.is_some() && may_subscribe(generation, &operation).is_none() {
+        return other(framing, accepts, pipeline, received.into_request()).await;
+    }
+    let caller = match caller(generation, &mut received).await {
+        Ok(caller) => caller,
+        Err(error) => return unauthorized(error, received),
     };
-    let viewer = match viewer(generation, request.router_request.headers()).await {
-        Ok(viewer) => viewer,
-        Err(error) => return auth::refusal(error, request),
+    *call = caller.as_ref().and_then(|caller| generation.call(caller, &operation, came));
+    let settled = match generation.settle(caller.as_deref(), operation) {
+        Ok(settled) => settled,
+        Err(refusal) => return refusal.response(received.context),
+    };
+    let Some(query) = may_subscribe(generation, &settled.operation) else {
+        forget(call);
+        return other(framing, accepts, pipeline, received.into_request()).await;
+    };
+    let audience = match (&caller, received.parts.headers.contains_key(header::AUTHORIZATION)) {
+        (Some(_), _) => Audience::Partner,
+        (None, true) => Audience::User,
+        (None, false) => Audience::Anonymous,
+    };
+    let authorization = authorization(&received.parts.headers);
+    let authority = match Authority::of(generation, authorization, caller).await {
+        Ok(authority) => authority,
+        Err(error) => return unauthorized(error, received),
     };
     let who = Who {
-        caller: None,
-        viewer: viewer.as_ref().map(|viewer| Arc::clone(&viewer.subject)),
-        address: generation.address(request.router_request.headers()),
+        caller: authority.caller.clone(),
+        viewer: authority.viewer.as_ref().map(|viewer| Arc::clone(&viewer.subject)),
+        address: generation.address(&received.parts.headers),
     };
-    let passed = match generation.rate(&operation, &who).await {
+    let passed = match generation.rate(&settled.operation, &who).await {
         Ok(passed) => passed,
-        Err(limited) => return limited.response(request.context),
+        Err(limited) => return limited.response(received.context),
     };
-    let audience = if viewer.is_some() { Audience::User } else { Audience::Anonymous };
-    if let Err(refused) = generation.check(&operation, audience) {
-        return refuse(framing, &refused, request.context);
+    if let Err(refused) = generation.check(&settled.operation, audience) {
+        return refuse(framing, &refused, received.context);
     }
-    match generation.plan(query, operation.operation_name.clone()).await {
+    match generation.plan(query, settled.operation.operation_name.clone()).await {
         Ok(Planned::Subscription(plan)) => {
-            let operation = match generation.settle(None, operation) {
-                Ok(operation) => operation,
-                Err(refusal) => return refusal.response(request.context),
-            };
-            let asked = Asked { framing, viewer, plan, operation };
-            let mut response = subscribe(generation, asked, request)?;
+            let asked = Asked { framing, authority, plan, settled };
+            let mut response = subscribe(generation, asked, received, call)?;
             passed.tell(response.response.headers_mut());
             Ok(response)
         }
-        Ok(Planned::Other) => other(framing, accepts, pipeline, request).await,
-        Err(refused) => refuse(framing, &refused, request.context),
+        Ok(Planned::Other) => {
+            forget(call);
+            other(framing, accepts, pipeline, received.into_request()).await
+        }
+        Err(refused) => refuse(framing, &refused, received.context),
+    }
+}
+
+/// It is counted elsewhere.
+fn forget(call: &mut Option<Call>) {
+    if let Some(call) = call.take() {
+        call.forget();
     }
 }
 
 /// A subscription and who asks for it.
 struct Asked {
     framing: &'static dyn Framing,
-    viewer: Option<Viewer>,
+    authority: Authority,
     plan: Arc<Plan>,
-    operation: Operation,
+    settled: Settled,
+}
+
+/// Checks who asks: a user's token, then a key. Nobody in particular without either; what nobody may do is for the
+/// subgraphs to say.
+async fn caller(generation: &Generation, received: &mut Received) -> Result<Option<Arc<Caller>>, authority::Error> {
+    if received.parts.headers.contains_key(header::AUTHORIZATION) {
+        let authorization = authorization(&received.parts.headers);
+        authority::check(generation, authorization.unwrap_or_default()).await?;
+    }
+    if !received.parts.headers.contains_key(KEY_HEADER) {
+        return Ok(None);
+    }
+    // Without the partners plugin no key can be good.
+    let gate = generation.gate().ok_or(authority::Error::Key(Refusal::Key))?;
+    let Received { parts, body, context } = received;
+    partners::admit(&gate, parts, body, context).await.map_err(authority::Error::Key)
+}
+
+fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok())
+}
+
+fn unauthorized(error: authority::Error, received: Received) -> Result<router::Response, BoxError> {
+    match error {
+        authority::Error::Key(refusal) => refusal.response(received.context),
+        authority::Error::Token(error) => auth::refusal(error, received.into_request()),
+        authority::Error::Stranger => auth::refusal(auth::Error::Invalid, received.into_request()),
+    }
 }
 
 /// The text of an operation that is a subscription, or has to be read for that.
@@ -130,53 +201,37 @@ async fn other(
     negotiate::conform(accepts, pipeline.oneshot(request).await?).await
 }
 
-/// Who asks. Nobody in particular without a token; what nobody may do is for the subgraphs to say.
-async fn viewer(generation: &Generation, headers: &HeaderMap) -> Result<Option<Viewer>, auth::Error> {
-    let Some(authorization) = headers.get(header::AUTHORIZATION) else {
-        return Ok(None);
-    };
-    let authorization = authorization.to_str().map_err(|_| auth::Error::Invalid)?;
-    // Without the auth plugin no token can be good.
-    let verifier = generation.verifier().ok_or(auth::Error::Invalid)?;
-    verifier.check(authorization).await.map(Some)
-}
-
 fn subscribe(
     generation: &Arc<Generation>,
     asked: Asked,
-    request: router::Request,
+    received: Received,
+    call: &mut Option<Call>,
 ) -> Result<router::Response, BoxError> {
-    let Asked { framing, viewer, plan, mut operation } = asked;
-    let context = request.context;
+    let Asked { framing, authority, plan, mut settled } = asked;
+    let context = received.context;
     let client = &generation.config.client;
     let Some(admission) = REGISTRY.admit(client.sockets_max).filter(|_| generation.pipeline().is_some()) else {
         let refused = Refused::new("UNAVAILABLE", "no stream can be opened now");
         return answer::later(StatusCode::SERVICE_UNAVAILABLE, &refused, context);
     };
-    let seat = match seat(viewer.as_ref(), client.sockets_per_viewer_max) {
-        Ok(seat) => seat,
-        Err(refused) => return answer::later(StatusCode::TOO_MANY_REQUESTS, &refused, context),
+    let Some(seats) = Seats::take(authority.holders(), client) else {
+        let refused = Refused::new("RATE_LIMITED", "too many streams and sockets of this user or key are open");
+        return answer::later(StatusCode::TOO_MANY_REQUESTS, &refused, context);
     };
-    framing.resume(request.router_request.headers(), &mut operation);
+    framing.resume(&received.parts.headers, &mut settled.operation);
     let socket = Socket::new(Arc::clone(generation), framing);
-    let expires_in = viewer.as_ref().map(Viewer::lifetime);
-    if let Some(viewer) = viewer {
-        socket.admit(viewer);
+    let expires_in = authority.lifetime();
+    socket.admit(authority, &seats);
+    match socket.open(plan, settled) {
+        Ok(()) => forget(call),
+        Err(NotOpened::Full(refused)) => return answer::later(StatusCode::TOO_MANY_REQUESTS, &refused, context),
+        Err(NotOpened::Refused(refused)) => {
+            forget(call);
+            return refuse(framing, &refused, context);
+        }
     }
-    if let Err(refused) = socket.open(plan, &operation) {
-        return refuse(framing, &refused, context);
-    }
-    let body = serve::start(socket, framing, serve::Place { admission, seat }, expires_in);
+    let body = serve::start(socket, framing, serve::Place { admission, seats }, expires_in);
     answer::stream(framing, body, context)
-}
-
-/// A viewer's streams and sockets are counted together.
-fn seat(viewer: Option<&Viewer>, seats_max: usize) -> Result<Option<Seat>, Refused> {
-    let Some(viewer) = viewer else { return Ok(None) };
-    match REGISTRY.seat(&viewer.subject, seats_max) {
-        Some(seat) => Ok(Some(seat)),
-        None => Err(Refused::new("RATE_LIMITED", "too many streams and sockets of this user are open")),
-    }
 }
 
 /// An operation that does not run.

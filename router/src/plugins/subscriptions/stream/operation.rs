@@ -1,36 +1,53 @@
 //! The operation of an HTTP request (<https://graphql.github.io/graphql-over-http/draft/>).
 
-use apollo_router::graphql;
 use apollo_router::services::router;
+use apollo_router::{Context, graphql};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use http_body_util::BodyExt as _;
 use tower::BoxError;
 
 use super::super::protocol::{self, Object, Operation};
 
-/// Reads the operation; nothing when there is none that could be read, and the pipeline has to say why. The request
-/// stays whole. The bound on its size is Apollo Router's own, which wraps this.
-pub(super) async fn read(request: router::Request) -> Result<(router::Request, Option<Operation>), BoxError> {
-    if request.router_request.method() == Method::GET {
-        let operation = request.router_request.uri().query().and_then(of_url);
-        return Ok((request, operation));
+/// A request whose body has been read.
+pub(super) struct Received {
+    pub(super) parts: Parts,
+    pub(super) body: Bytes,
+    pub(super) context: Context,
+}
+
+impl Received {
+    /// The bound on the body's size is Apollo Router's own, which wraps this.
+    pub(super) async fn read(request: router::Request) -> Result<Self, BoxError> {
+        let router::Request { router_request, context, .. } = request;
+        let (parts, body) = router_request.into_parts();
+        Ok(Self { parts, body: body.collect().await?.to_bytes(), context })
     }
-    if !is_json(request.router_request.headers()) {
-        return Ok((request, None));
+
+    /// The operation; nothing when there is none that could be read, and the pipeline has to say why.
+    pub(super) fn operation(&self) -> Option<Operation> {
+        if self.parts.method == Method::GET {
+            return self.parts.uri.query().and_then(of_url);
+        }
+        if !is_json(&self.parts.headers) {
+            return None;
+        }
+        std::str::from_utf8(&self.body).ok().and_then(protocol::object).filter(is_one)
     }
-    let router::Request { router_request, context, .. } = request;
-    let (parts, body) = router_request.into_parts();
-    let body: Bytes = body.collect().await?.to_bytes();
-    let operation = std::str::from_utf8(&body).ok().and_then(protocol::object).filter(is_one);
-    let request = http::Request::from_parts(parts, router::body::from_bytes(body));
-    Ok(((request, context).into(), operation))
+
+    /// The request as it came.
+    pub(super) fn into_request(self) -> router::Request {
+        let request = http::Request::from_parts(self.parts, router::body::from_bytes(self.body));
+        (request, self.context).into()
+    }
 }
 
 fn of_url(query: &str) -> Option<Operation> {
     let request = graphql::Request::from_urlencoded_query(query.to_owned()).ok()?;
+    let document_id = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "documentId");
     let operation = Operation {
-        document_id: None,
+        document_id: document_id.map(|(_, id)| id.into_owned()),
         query: request.query,
         operation_name: request.operation_name,
         variables: Some(request.variables),
@@ -39,10 +56,11 @@ fn of_url(query: &str) -> Option<Operation> {
     Some(operation).filter(is_one)
 }
 
-/// Whether there is a text, or the hash that stands for one.
+/// Whether there is a text, or the id or hash that stands for one.
 fn is_one(operation: &Operation) -> bool {
     let by_hash = |extensions: &Object| extensions.contains_key("persistedQuery");
-    operation.query.is_some() || operation.extensions.as_ref().is_some_and(by_hash)
+    let named = operation.query.is_some() || operation.document_id.is_some();
+    named || operation.extensions.as_ref().is_some_and(by_hash)
 }
 
 /// A browser sends other types across origins without asking first.
@@ -65,6 +83,7 @@ mod tests {
         assert_eq!(operation.extensions.unwrap().get("after").unwrap(), "c");
         assert!(of_url("query=%7B+a+%7D&variables=%7B").is_none());
         assert!(of_url("operationName=a").is_none());
+        assert_eq!(of_url("documentId=a&variables=%7B%7D").unwrap().document_id.as_deref(), Some("a"));
         assert!(of_url("extensions=%7B%22persistedQuery%22%3A%7B%7D%7D").is_some());
     }
 }

@@ -9,11 +9,13 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, OwnedPermit, Sender};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::super::authority;
 use super::super::config::millis;
 use super::super::metrics::SLOW_CLOSES;
 use super::super::outbound::Next;
 use super::super::protocol::Close;
-use super::super::registry::{Admission, Seat};
+use super::super::registry::Admission;
+use super::super::seats::Seats;
 use super::super::socket::Socket;
 use super::framing::Framing;
 
@@ -24,7 +26,7 @@ const CHUNKS: usize = 2;
 /// A stream's right to be open.
 pub(super) struct Place {
     pub(super) admission: Admission,
-    pub(super) seat: Option<Seat>,
+    pub(super) seats: Seats,
 }
 
 /// How a stream ends: with an ending of ours, or because the client has gone.
@@ -36,7 +38,7 @@ struct Stream {
     chunks: Sender<Bytes>,
     /// When the client gets a sign of life, unless it gets something else before.
     heartbeat_at: Instant,
-    /// When the viewer's token ends.
+    /// When the viewer's token or the caller's key ends, or has to be replaced.
     expires_at: Option<Instant>,
 }
 
@@ -62,9 +64,11 @@ pub(super) fn start(
 
 impl Stream {
     async fn run(mut self, ending: OwnedPermit<Bytes>, place: Place) {
-        let Place { admission, seat } = place;
+        let Place { admission, seats } = place;
         let _membership = admission.register(&self.socket);
-        let _seat = seat;
+        let _seats = seats;
+        // The key may have been revoked before the stream was among those that are told so.
+        self.socket.recheck();
         let ended = self.serve().await;
         self.socket.stop_operations();
         if let Some(close) = ended {
@@ -84,7 +88,7 @@ impl Stream {
             let step = tokio::select! {
                 () = self.chunks.closed() => Err(None),
                 () = self.socket.outbound.woken() => self.send().await,
-                () = sleep_until(deadline) => self.due(),
+                () = sleep_until(deadline) => self.due().await,
             };
             if let Err(ended) = step {
                 return ended;
@@ -92,11 +96,14 @@ impl Stream {
         }
     }
 
-    fn due(&mut self) -> Result<(), Ended> {
+    async fn due(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
         if self.expires_at.is_some_and(|at| at <= now) {
-            self.expires_at = None;
-            self.socket.expire();
+            // Boxed: large and rare, and the stream's task is held for as long as it is open.
+            self.expires_at = Box::pin(authority::replace_own_token(&self.socket)).await;
+            if self.expires_at.is_none() {
+                self.socket.expire();
+            }
         }
         if self.heartbeat_at > now {
             return Ok(());
