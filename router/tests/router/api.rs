@@ -132,6 +132,8 @@ async fn accounts_http(State(shared): State<Shared>, headers: HeaderMap, request
     let request = request.into_inner();
     if request.query.contains("_entities") {
         shared.world.entity_requests.lock().unwrap().push(authorization(&headers));
+        let mut answered = shared.world.entities_answered.subscribe();
+        answered.wait_for(|answered| *answered).await.unwrap();
     }
     shared.accounts.execute(request.data(Caller(authorization(&headers)))).await.into()
 }
@@ -173,13 +175,34 @@ async fn serve(mut socket: WebSocket, shared: &Shared) {
                     }
                     "subscribe" => {
                         let operation = operation(id.clone(), message["payload"].clone(), shared.clone(), out.clone());
-                        running.insert(id, Running(tokio::spawn(operation)));
+                        let running_now = RunningNow::start(&shared.world);
+                        let task = tokio::spawn(async move {
+                            let _running_now = running_now;
+                            operation.await;
+                        });
+                        running.insert(id, Running(task));
                     }
                     "complete" => drop(running.remove(&id)),
                     _ => {}
                 }
             }
         }
+    }
+}
+
+/// A stream, in the count of those that run.
+struct RunningNow(Arc<World>);
+
+impl RunningNow {
+    fn start(world: &Arc<World>) -> Self {
+        world.running.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(world))
+    }
+}
+
+impl Drop for RunningNow {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

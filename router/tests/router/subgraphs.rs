@@ -25,6 +25,10 @@ pub struct World {
     pub positioned: AtomicUsize,
     /// How many `_entities` requests `accounts` got, and the header each came with.
     pub entity_requests: Mutex<Vec<Option<String>>>,
+    /// Whether `_entities` requests are answered; they wait until they are.
+    pub entities_answered: watch::Sender<bool>,
+    /// How many streams run now.
+    pub running: AtomicUsize,
     /// Whether the key set can be had.
     pub keys_served: watch::Sender<bool>,
     /// The keys that were exchanged against tokens.
@@ -59,6 +63,8 @@ impl World {
             subscribes: Mutex::default(),
             positioned: AtomicUsize::new(0),
             entity_requests: Mutex::default(),
+            entities_answered: watch::Sender::new(true),
+            running: AtomicUsize::new(0),
             keys_served: watch::Sender::new(true),
             exchanged: Mutex::default(),
             partner_token_seconds: Mutex::new(Some(900)),
@@ -200,6 +206,9 @@ fn list_size(
 ) {
 }
 
+#[TypeDirective(location = "FieldDefinition", composable = "https://velvet.dev/streams/v1.0")]
+fn independent(signed_in: Option<bool>) {}
+
 #[derive(SimpleObject)]
 struct Posted {
     post: Post,
@@ -266,14 +275,21 @@ pub struct Start(pub usize);
 #[Subscription(name = "Subscription")]
 impl MatchingSubscription {
     async fn posts(&self, ctx: &Context<'_>) -> impl Stream<Item = PostEvent> + use<> {
-        stored(ctx).map(|(number, stored)| {
-            if stored.text == "reset" {
-                return PostEvent::Reset(Reset { reason: stored.author });
-            }
-            PostEvent::Posted(Posted {
-                post: Post { id: number.to_string().into(), text: stored.text, author_id: stored.author },
-            })
-        })
+        post_events(ctx)
+    }
+    /// The same for whoever asks.
+    #[graphql(directive = independent::apply(None))]
+    async fn headlines(&self, ctx: &Context<'_>) -> impl Stream<Item = PostEvent> + use<> {
+        post_events(ctx)
+    }
+    /// The same for all who are signed in.
+    #[graphql(directive = independent::apply(Some(true)))]
+    async fn briefings(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default)] prefix: String,
+    ) -> impl Stream<Item = String> + use<> {
+        stored(ctx).map(move |(_, stored)| prefix.clone() + &stored.text)
     }
     async fn texts(&self, ctx: &Context<'_>, #[graphql(default)] prefix: String) -> impl Stream<Item = String> + use<> {
         stored(ctx).map(move |(_, stored)| prefix.clone() + &stored.text)
@@ -288,6 +304,17 @@ impl MatchingSubscription {
             None => Err(async_graphql::Error::new("sign in").extend_with(|_, e| e.set("code", "UNAUTHENTICATED"))),
         }
     }
+}
+
+fn post_events(ctx: &Context<'_>) -> impl Stream<Item = PostEvent> + use<> {
+    stored(ctx).map(|(number, stored)| {
+        if stored.text == "reset" {
+            return PostEvent::Reset(Reset { reason: stored.author });
+        }
+        PostEvent::Posted(Posted {
+            post: Post { id: number.to_string().into(), text: stored.text, author_id: stored.author },
+        })
+    })
 }
 
 fn stored(ctx: &Context<'_>) -> impl Stream<Item = (usize, Stored)> + use<> {

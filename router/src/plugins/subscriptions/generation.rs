@@ -25,10 +25,12 @@ use tower::{BoxError, ServiceExt as _};
 
 use super::config::{SubgraphConfig, SubscriptionsConfig, millis};
 use super::execute::{SubgraphAnswer, SubgraphCall, Subgraphs};
+use super::flights::{self, Flights};
 use super::metrics::{self, Instruments};
 use super::plan::{Planned, Planner, Refused};
 use super::protocol::{Object, Operation};
 use super::registry::REGISTRY;
+use super::shared::Sharing;
 use super::upstream::Pool;
 use crate::plugins::auth::{self, Verifier};
 use crate::plugins::limits::{self, Asked, Audience, Limited, Passed, Who};
@@ -59,6 +61,8 @@ pub(super) struct Generation {
     pub(super) schema: Valid<Schema>,
     /// Bounds the events that are executed at once.
     pub(super) events: Semaphore,
+    pub(super) sharing: Sharing,
+    flights: Flights,
     subgraphs: HashMap<String, Subgraph>,
     captured: Mutex<Captured>,
 }
@@ -96,6 +100,8 @@ impl Generation {
             number: COUNT.fetch_add(1, Ordering::Relaxed),
             subgraphs: subgraphs(&schema, &config)?,
             events: Semaphore::new(config.execution.events_max.max(1)),
+            sharing: Sharing::default(),
+            flights: Flights::default(),
             planner,
             schema,
             config,
@@ -266,31 +272,53 @@ fn ws_url(url: &str, configured: &SubgraphConfig) -> Option<url::Url> {
     Some(derived)
 }
 
-/// Asks subgraphs in the name of a viewer.
-pub(super) struct Asking<'g> {
-    pub(super) generation: &'g Generation,
+/// Asks subgraphs in somebody's name, or in nobody's.
+#[derive(Clone)]
+pub(super) struct Asking {
+    pub(super) generation: Arc<Generation>,
     pub(super) authorization: Option<Arc<str>>,
+    /// The event that they are asked for; other executions of it share what is asked alike.
+    pub(super) event: Option<Arc<str>>,
 }
 
-impl Subgraphs for Asking<'_> {
+impl Subgraphs for Asking {
     fn call<'a>(&'a self, call: SubgraphCall<'a>) -> BoxFuture<'a, SubgraphAnswer> {
-        Box::pin(async move {
-            let started = Instant::now();
-            let patience = millis(self.generation.config.execution.event_patience_ms);
-            let mut pause = RETRY_PAUSE_FIRST;
-            loop {
-                let answer = self.ask(call.clone()).await;
-                if !answer.is_unavailable() || started.elapsed() + pause > patience {
-                    return answer;
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RETRY_PAUSE_LONGEST);
-            }
-        })
+        let Some(event) = &self.event else {
+            return Box::pin(self.ask_patiently(call));
+        };
+        let key = flights::Key::new(event, self.authorization.as_ref(), &call);
+        Box::pin(self.generation.flights.join(key, || Box::pin(self.clone().ask_apart(&call))))
     }
 }
 
-impl Asking<'_> {
+impl Asking {
+    /// The same as a request that outlives whoever makes it.
+    fn ask_apart(self, call: &SubgraphCall) -> impl Future<Output = SubgraphAnswer> + use<> {
+        let subgraph = call.subgraph.to_owned();
+        let query = call.query.to_owned();
+        let operation_name = call.operation_name.map(str::to_owned);
+        let variables = call.variables.clone();
+        async move {
+            let operation_name = operation_name.as_deref();
+            let call = SubgraphCall { subgraph: &subgraph, query: &query, operation_name, variables };
+            self.ask_patiently(call).await
+        }
+    }
+
+    async fn ask_patiently(&self, call: SubgraphCall<'_>) -> SubgraphAnswer {
+        let started = Instant::now();
+        let patience = millis(self.generation.config.execution.event_patience_ms);
+        let mut pause = RETRY_PAUSE_FIRST;
+        loop {
+            let answer = self.ask(call.clone()).await;
+            if !answer.is_unavailable() || started.elapsed() + pause > patience {
+                return answer;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_PAUSE_LONGEST);
+        }
+    }
+
     async fn ask(&self, call: SubgraphCall<'_>) -> SubgraphAnswer {
         let subgraph = call.subgraph;
         let limit = millis(self.generation.config.execution.fetch_timeout_ms);

@@ -32,6 +32,10 @@ pub(super) static FORWARDED: Counter = Counter::new("velvet.router.events.forwar
 pub(super) static PROJECTED: Counter = Counter::new("velvet.router.events.projected", "Events cut to what was asked");
 pub(super) static EXECUTED: Counter =
     Counter::new("velvet.router.events.executed", "Events completed by other subgraphs");
+pub(super) static SHARED_STREAMS: Gauge =
+    Gauge::new("velvet.router.streams.shared", "Streams that all their followers have in common");
+pub(super) static COALESCED: Counter =
+    Counter::new("velvet.router.fetches.coalesced", "Fetches within an event that another execution of it had made");
 pub(super) static SLOW_CLOSES: Counter =
     Counter::new("velvet.router.sockets.slow", "Sockets and streams closed as too slow");
 pub(super) static UPSTREAM_RECONNECTS: Counter =
@@ -66,14 +70,14 @@ pub(super) struct Instruments {
 /// Registers the counts with the meters of the pipeline that has just gone live.
 pub(super) fn observe() -> Instruments {
     let meter = meter_provider().meter("velvet.router");
-    let gauges = [&SOCKETS, &OPERATIONS, &FOLLOWED, &UPSTREAM_SOCKETS].map(|gauge| {
+    let gauges = [&SOCKETS, &OPERATIONS, &FOLLOWED, &SHARED_STREAMS, &UPSTREAM_SOCKETS].map(|gauge| {
         meter
             .i64_observable_gauge(gauge.name)
             .with_description(gauge.help)
             .with_callback(|observer| observer.observe(gauge.value.load(Ordering::Relaxed), &[]))
             .build()
     });
-    let counters = [&FORWARDED, &PROJECTED, &EXECUTED, &SLOW_CLOSES, &UPSTREAM_RECONNECTS].map(|counter| {
+    let counters = [&FORWARDED, &PROJECTED, &EXECUTED, &COALESCED, &SLOW_CLOSES, &UPSTREAM_RECONNECTS].map(|counter| {
         meter
             .u64_observable_counter(counter.name)
             .with_description(counter.help)

@@ -6,9 +6,11 @@
 mod authority;
 mod config;
 mod endpoint;
+mod event;
 mod execute;
 #[cfg(test)]
 mod fixture;
+mod flights;
 mod followed;
 mod generation;
 mod metrics;
@@ -20,6 +22,7 @@ mod registry;
 mod request;
 mod seats;
 mod session;
+mod shared;
 mod socket;
 mod stream;
 mod subscription;

@@ -58,6 +58,10 @@ impl Close {
 pub(super) struct TransportWs;
 
 impl Transport for TransportWs {
+    fn name(&self) -> &'static str {
+        SUBPROTOCOL
+    }
+
     fn next(&self, id: &str, response: &str, _extensions: Option<&str>) -> Utf8Bytes {
         format!(r#"{{"id":{},"type":"next","payload":{response}}}"#, quoted(id)).into()
     }

@@ -15,7 +15,7 @@ use super::followed::Followed;
 use super::generation::{Generation, Settled};
 use super::metrics::OPERATIONS;
 use super::outbound::Outbound;
-use super::plan::{Plan, Planned, Refused};
+use super::plan::{OpenTo, Plan, Planned, Refused};
 use super::protocol::{Close, Object, Operation, failure};
 use super::request;
 use super::seats::{Accounts, Seats, Shares};
@@ -330,6 +330,9 @@ impl Socket {
 
     fn start(self: &Arc<Self>, id: &str, serial: u64, plan: Arc<Plan>, settled: Settled) -> Result<(), Refused> {
         let Settled { operation, id: called_by } = settled;
+        if plan.independent == Some(OpenTo::SignedIn) && self.viewer.lock().is_none() {
+            return Err(Refused::new("UNAUTHENTICATED", "sign in to follow this"));
+        }
         let checked = self.generation.check(&operation, self.audience());
         let coerced = checked.and_then(|()| plan.coerce(operation.variables.as_ref().unwrap_or(&Object::new())));
         let variables = coerced.inspect_err(|_| self.count_refused(&operation, Outcome::Refused))?;

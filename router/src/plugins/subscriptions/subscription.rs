@@ -6,17 +6,15 @@ use std::sync::{Arc, Weak};
 use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json_bytes::Value;
 
-use super::execute::{Execution, apply_rewrites};
-use super::generation::Asking;
-use super::metrics::{EXECUTED, FORWARDED, PROJECTED};
+use super::event::{Event, Rendering};
+use super::metrics::FORWARDED;
 use super::plan::{Delivery, Plan};
-use super::project::project;
-use super::protocol::{self, Object};
+use super::protocol::{self, Close, Object};
+use super::shared::{Membership, Watch};
 use super::socket::Socket;
+use super::transport::Transport;
 use super::upstream::{Lease, Listener};
 
 pub(super) struct Subscription {
@@ -36,7 +34,12 @@ struct State {
     /// The last position seen, at first the client's own.
     cursor: Option<Value>,
     beginning: Beginning,
+    /// An operation of its own.
     upstream: Option<Lease>,
+    /// Its place among all who follow the same stream, in place of an operation of its own.
+    membership: Option<Membership>,
+    /// The stream that it is to join when it has come to where that one is.
+    ahead: Option<Watch>,
     /// Events that wait for their execution, in order.
     waiting: VecDeque<Waiting>,
     /// Whether a task works through what waits.
@@ -45,8 +48,8 @@ struct State {
 }
 
 /// What is still to be said of where the stream starts.
-#[derive(Default, PartialEq)]
-enum Beginning {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Beginning {
     /// The client waits to be told.
     Asked,
     /// It is told if its protocol has a place for it.
@@ -55,21 +58,20 @@ enum Beginning {
     Past,
 }
 
+impl Beginning {
+    /// From an event on, the position is not told any more unless it was asked for: an event may wait for its execution,
+    /// and its position must not overtake it.
+    pub(super) fn pass(&mut self) {
+        if *self == Self::Unasked {
+            *self = Self::Past;
+        }
+    }
+}
+
 enum Waiting {
     Event(Bytes),
     /// The subgraph ended it with this message.
     End(Utf8Bytes),
-}
-
-/// The parts of an event, not yet read.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    errors: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    extensions: Option<&'a RawValue>,
 }
 
 /// How the client wants its stream to start.
@@ -79,17 +81,6 @@ pub(super) struct Start {
     pub(super) after: Option<Value>,
     /// Whether to tell where the stream starts, before anything comes.
     pub(super) announce: bool,
-}
-
-/// What of an event's extensions is for us.
-#[derive(Default, Deserialize)]
-struct Position {
-    /// Where the stream is with this event.
-    #[serde(default)]
-    cursor: Option<Value>,
-    /// Not an event: it says where a stream starts.
-    #[serde(default)]
-    positioned: bool,
 }
 
 impl Subscription {
@@ -113,32 +104,105 @@ impl Subscription {
         })
     }
 
+    pub(super) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    pub(super) fn variables(&self) -> &Object {
+        &self.variables
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn transport(&self) -> &'static dyn Transport {
+        self.socket.transport
+    }
+
+    /// Queues a message for the client.
+    pub(super) fn push(&self, message: Utf8Bytes) {
+        self.socket.outbound.push(message);
+    }
+
+    /// Closes the client's connection.
+    pub(super) fn close(&self, close: Close) {
+        self.socket.outbound.close(close);
+    }
+
     /// Subscribes at the owning subgraph, or once more with the viewer's new token.
     pub(super) fn attach(&self) {
-        let pool = self.socket.generation.pool(&self.plan.primary.subgraph_name);
-        let (Some(pool), Some(listener)) = (pool, self.myself.upgrade()) else {
-            return;
-        };
+        if self.plan.independent.is_some() {
+            return self.share();
+        }
         let mut state = self.state.lock();
         if !state.over {
             // Events of the old lease are no longer heard from here on, and the new one starts after the last heard.
-            let replaced = state.upstream.replace(pool.subscribe(listener));
+            let replaced = self.subscribe(&mut state);
             drop(state);
             drop(replaced);
         }
+    }
+
+    /// Follows a stream with all others who do. One that comes back is brought up to them first. There is nothing to be
+    /// done for a new token.
+    fn share(&self) {
+        let Some(myself) = self.myself.upgrade() else { return };
+        let generation = &self.socket.generation;
+        let mut state = self.state.lock();
+        if state.over || state.membership.is_some() || state.upstream.is_some() {
+            return;
+        }
+        if state.cursor.is_none() {
+            state.membership = generation.sharing.join(generation, &myself, state.beginning);
+            return;
+        }
+        state.ahead = generation.sharing.watch(generation, &myself);
+        drop(state);
+        self.join_the_others();
+        let mut state = self.state.lock();
+        if !state.over && state.membership.is_none() {
+            let replaced = self.subscribe(&mut state);
+            drop(state);
+            drop(replaced);
+        }
+    }
+
+    /// Leaves its own operation for the shared one, if both are at the same event and nothing of it is under way.
+    pub(super) fn join_the_others(&self) {
+        let Some(myself) = self.myself.upgrade() else { return };
+        let mut state = self.state.lock();
+        let behind = state.over || state.working || state.membership.is_some();
+        let (false, Some(ahead), Some(cursor)) = (behind, &state.ahead, &state.cursor) else { return };
+        let Some(membership) = ahead.join(cursor, &myself, state.beginning) else { return };
+        state.membership = Some(membership);
+        let left = (state.upstream.take(), state.ahead.take());
+        drop(state);
+        drop(left);
+    }
+
+    /// Starts an operation of its own; gives back the one that it had.
+    fn subscribe(&self, state: &mut State) -> Option<Lease> {
+        let pool = self.socket.generation.pool(&self.plan.primary.subgraph_name)?;
+        state.upstream.replace(pool.subscribe(self.myself.upgrade()?))
     }
 
     /// Nothing is sent for it any more.
     pub(super) fn stop(&self) {
         let mut state = self.state.lock();
         state.over = true;
-        let upstream = state.upstream.take();
+        let left = (state.upstream.take(), state.membership.take(), state.ahead.take());
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        drop(upstream);
+        drop(left);
         for item in waiting {
             self.socket.outbound.release(item.bytes());
         }
+    }
+
+    /// Says the last of it.
+    pub(super) fn end_with(&self, message: impl FnOnce(&dyn Transport, &str) -> Utf8Bytes) {
+        self.finish(message(self.socket.transport, &self.id));
     }
 
     fn finish(&self, message: Utf8Bytes) {
@@ -147,12 +211,11 @@ impl Subscription {
     }
 
     fn event(&self, id: u64, response: &Bytes) {
-        let Ok(event) = serde_json::from_slice::<Event>(response) else {
+        let Some(event) = Event::parse(response) else {
             tracing::warn!(subgraph.name = %self.plan.primary.subgraph_name, "event does not parse");
             return;
         };
-        let position: Position =
-            event.extensions.and_then(|extensions| serde_json::from_str(extensions.get()).ok()).unwrap_or_default();
+        let position = event.position();
         let mut state = self.state.lock();
         if state.over || state.upstream.as_ref().is_none_or(|lease| lease.id != id) {
             return;
@@ -162,44 +225,38 @@ impl Subscription {
             state.cursor = position.cursor;
         }
         if position.positioned {
-            match std::mem::replace(&mut state.beginning, Beginning::Past) {
-                Beginning::Asked => self.forward(response, &event),
-                Beginning::Unasked => self.say_position(&event),
-                Beginning::Past => {}
-            }
+            let beginning = std::mem::replace(&mut state.beginning, Beginning::Past);
+            let text = std::str::from_utf8(response).unwrap_or("null");
+            self.say_position(beginning, text, event.extensions().unwrap_or("null"));
             return;
         }
-        // From now on an event may wait for its execution, and its position must not overtake it.
-        if state.beginning == Beginning::Unasked {
-            state.beginning = Beginning::Past;
-        }
+        state.beginning.pass();
         // All under the lock: a client sees events in the order in which their positions were taken down.
         match self.plan.delivery {
             Delivery::Forward => {
                 FORWARDED.increment();
-                self.forward(response, &event);
+                let text = std::str::from_utf8(response).unwrap_or("null");
+                self.push(self.socket.transport.next(&self.id, text, event.extensions()));
             }
             Delivery::Project => {
-                PROJECTED.increment();
-                let (data, mut errors) = self.read(response, &event);
-                let message = self.message(&data, &mut errors, event.extensions);
-                self.socket.outbound.push(message);
+                let text = self.rendering().projected(response, &event);
+                self.push(self.socket.transport.next(&self.id, &text, event.extensions()));
             }
             Delivery::Execute => self.enqueue(&mut state, Waiting::Event(response.clone())),
         }
     }
 
-    /// Sends a response as it came.
-    fn forward(&self, response: &Bytes, event: &Event) {
-        let text = std::str::from_utf8(response).unwrap_or("null");
-        let message = self.socket.transport.next(&self.id, text, event.extensions.map(RawValue::get));
-        self.socket.outbound.push(message);
-    }
-
-    fn say_position(&self, event: &Event) {
-        let message = event.extensions.and_then(|extensions| self.socket.transport.position(extensions.get()));
-        if let Some(message) = message {
-            self.socket.outbound.push(message);
+    /// Tells where the stream is, as far as the client is to know.
+    pub(super) fn say_position(&self, beginning: Beginning, response: &str, extensions: &str) {
+        let transport = self.socket.transport;
+        match beginning {
+            Beginning::Asked => self.push(transport.next(&self.id, response, Some(extensions))),
+            Beginning::Unasked => {
+                if let Some(message) = transport.position(extensions) {
+                    self.push(message);
+                }
+            }
+            Beginning::Past => {}
         }
     }
 
@@ -238,7 +295,7 @@ impl Subscription {
                     let message = self.executed(&response).await;
                     self.socket.outbound.release(held);
                     if !self.state.lock().over {
-                        self.socket.outbound.push(message);
+                        self.push(message);
                     }
                 }
                 Waiting::End(message) => {
@@ -247,6 +304,7 @@ impl Subscription {
                 }
             }
         }
+        self.join_the_others();
     }
 
     /// What waits longest; when nothing does, the working is over.
@@ -259,81 +317,66 @@ impl Subscription {
 
     async fn executed(&self, response: &Bytes) -> Utf8Bytes {
         // It parsed when it was queued.
-        let Ok(event) = serde_json::from_slice::<Event>(response) else {
+        let Some(event) = Event::parse(response) else {
             return self.socket.transport.error(&self.id, &protocol::failure("INTERNAL", "the event does not parse"));
         };
-        EXECUTED.increment();
-        let (mut data, mut errors) = self.read(response, &event);
-        let generation = &self.socket.generation;
-        if let (Some(rest), false) = (self.plan.rest.as_deref(), data.is_null()) {
-            // Never closed.
-            let _permit = generation.events.acquire().await;
-            let asking = Asking { generation, authorization: self.socket.authorization() };
-            let execution = Execution { schema: &generation.schema, variables: &self.variables, subgraphs: &asking };
-            data = execution.run(rest, data, &mut errors).await;
-        }
-        self.message(&data, &mut errors, event.extensions)
+        let text = self.rendering().executed(response, &event).await;
+        self.socket.transport.next(&self.id, &text, event.extensions())
     }
 
-    /// An event's data and errors. Strings in them share the event's bytes.
-    fn read(&self, response: &Bytes, event: &Event) -> (Value, Vec<Value>) {
-        let read = |raw: &RawValue| Value::from_bytes(response.slice_ref(raw.get().as_bytes())).unwrap_or_default();
-        let mut data = event.data.map(read).unwrap_or_default();
-        apply_rewrites(&self.socket.generation.schema, &mut data, &self.plan.primary.output_rewrites);
-        let errors = match event.errors.map(read) {
-            Some(Value::Array(errors)) => errors,
-            _ => Vec::new(),
-        };
-        (data, errors)
+    /// In the viewer's name, unless the stream is the same for all.
+    fn authorization(&self) -> Option<Arc<str>> {
+        if self.plan.independent.is_some() { None } else { self.socket.authorization() }
     }
 
-    fn message(&self, data: &Value, errors: &mut Vec<Value>, extensions: Option<&RawValue>) -> Utf8Bytes {
-        let data = project(&self.plan, &self.variables, data, errors);
-        let mut response = format!(r#"{{"data":{data}"#);
-        if !errors.is_empty() {
-            response.push_str(r#","errors":"#);
-            response.push_str(&Value::Array(std::mem::take(errors)).to_string());
+    fn rendering(&self) -> Rendering<'_> {
+        Rendering {
+            generation: &self.socket.generation,
+            plan: &self.plan,
+            variables: &self.variables,
+            authorization: self.authorization(),
         }
-        if let Some(extensions) = extensions {
-            response.push_str(r#","extensions":"#);
-            response.push_str(extensions.get());
-        }
-        response.push('}');
-        self.socket.transport.next(&self.id, &response, extensions.map(RawValue::get))
     }
+}
+
+/// What a subgraph is subscribed with.
+pub(super) fn upstream_payload(
+    plan: &Plan,
+    variables: &Object,
+    authorization: Option<&str>,
+    after: Option<&Value>,
+) -> serde_json::Value {
+    // `position`: say where the stream starts, so that a loss before the first event loses nothing.
+    let mut extensions = serde_json::json!({ "position": true });
+    if let Some(authorization) = authorization {
+        extensions["authorization"] = authorization.into();
+    }
+    if let Some(after) = after {
+        extensions["after"] = serde_json::to_value(after).unwrap_or_default();
+    }
+    serde_json::json!({
+        "query": plan.primary.operation_document.as_serialized(),
+        "operationName": plan.primary.operation_name,
+        "variables": plan.primary_variables(variables),
+        "extensions": extensions,
+    })
 }
 
 impl Listener for Subscription {
     fn payload(&self, id: u64) -> Option<serde_json::Value> {
-        let primary = &self.plan.primary;
-        let variables: Object = primary
-            .variable_usages
-            .iter()
-            .filter_map(|name| self.variables.get_key_value(name.as_str()))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+        let authorization = self.authorization();
         let state = self.state.lock();
         if state.over || state.upstream.as_ref().is_none_or(|lease| lease.id != id) {
             return None;
         }
-        // `position`: say where the stream starts, so that a loss before the first event loses nothing.
-        let mut extensions = serde_json::json!({ "position": true });
-        if let Some(authorization) = self.socket.authorization() {
-            extensions["authorization"] = (*authorization).into();
-        }
-        if let Some(cursor) = &state.cursor {
-            extensions["after"] = serde_json::to_value(cursor).unwrap_or_default();
-        }
-        Some(serde_json::json!({
-            "query": primary.operation_document.as_serialized(),
-            "operationName": primary.operation_name,
-            "variables": variables,
-            "extensions": extensions,
-        }))
+        Some(upstream_payload(&self.plan, &self.variables, authorization.as_deref(), state.cursor.as_ref()))
     }
 
     fn next(self: Arc<Self>, id: u64, response: Bytes) {
         self.event(id, &response);
+        if self.plan.independent.is_some() {
+            self.join_the_others();
+        }
     }
 
     fn error(self: Arc<Self>, id: u64, errors: &str) {

@@ -5,6 +5,9 @@ use axum::extract::ws::Utf8Bytes;
 
 /// A protocol's messages. An empty one is not sent.
 pub(super) trait Transport: Send + Sync {
+    /// What tells it from the other protocols.
+    fn name(&self) -> &'static str;
+
     /// A result. `extensions` are the response's own, as far as they are known apart from it.
     fn next(&self, id: &str, response: &str, extensions: Option<&str>) -> Utf8Bytes;
 

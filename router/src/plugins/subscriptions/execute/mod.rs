@@ -27,7 +27,7 @@ pub(super) struct SubgraphCall<'a> {
 }
 
 /// What a subgraph said; a call that did not come through is an error in `errors`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct SubgraphAnswer {
     pub(super) data: Value,
     pub(super) errors: Vec<Value>,

@@ -2,6 +2,7 @@
 
 mod cache;
 mod delivery;
+mod independent;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use tokio::sync::Semaphore;
 use super::protocol::Object;
 use cache::{Cache, Key};
 pub(super) use delivery::Delivery;
+use independent::Independent;
+pub(super) use independent::OpenTo;
 
 /// What one operation may hold; the same as `limits` says for HTTP.
 const TOKENS_MAX: usize = 15_000;
@@ -34,6 +37,8 @@ pub(super) struct Plan {
     pub(super) primary: Box<FetchNode>,
     pub(super) rest: Option<Box<PlanNode>>,
     pub(super) delivery: Delivery,
+    /// Set when the stream is the same whoever follows it.
+    pub(super) independent: Option<OpenTo>,
     /// The schema that the client sees.
     pub(super) api_schema: Arc<Valid<Schema>>,
 }
@@ -41,6 +46,12 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn operation(&self) -> Option<&Operation> {
         self.document.operations.get(self.operation_name.as_deref()).ok().map(|operation| &**operation)
+    }
+
+    /// Those of the variables that `primary` uses.
+    pub(super) fn primary_variables(&self, variables: &Object) -> Object {
+        let used = self.primary.variable_usages.iter().filter_map(|name| variables.get_key_value(name.as_str()));
+        used.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// The variables as the operation declares them: checked, with defaults.
@@ -95,6 +106,7 @@ pub(super) struct Planner {
 struct Shared {
     planner: QueryPlanner,
     api_schema: Arc<Valid<Schema>>,
+    independent: Independent,
 }
 
 impl Planner {
@@ -106,7 +118,7 @@ impl Planner {
         let planner = QueryPlanner::new(supergraph, QueryPlannerConfig::default())?;
         let api_schema = Arc::new(planner.api_schema().schema().clone());
         Ok(Self {
-            shared: Arc::new(Shared { planner, api_schema }),
+            shared: Arc::new(Shared { planner, api_schema, independent: Independent::of(supergraph.schema.schema()) }),
             cache: Cache::new(plans_max),
             permits: Semaphore::new(planning_max),
         })
@@ -163,7 +175,9 @@ impl Shared {
         }
         let (primary, rest) = self.split(&document, operation_name.as_deref())?;
         let delivery = Delivery::of(&document, operation, &primary, rest.as_deref());
+        let independent = self.independent.open_to(operation, &document);
         Ok(Planned::Subscription(Arc::new(Plan {
+            independent,
             primary,
             rest,
             delivery,

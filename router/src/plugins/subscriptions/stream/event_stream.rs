@@ -29,6 +29,10 @@ struct Position {
 }
 
 impl Transport for EventStream {
+    fn name(&self) -> &'static str {
+        "graphql-sse"
+    }
+
     fn next(&self, _id: &str, response: &str, extensions: Option<&str>) -> Utf8Bytes {
         let mut event = String::with_capacity(response.len() + 64);
         event.push_str("event: next\n");

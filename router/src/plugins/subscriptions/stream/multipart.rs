@@ -16,6 +16,10 @@ fn part(body: &str) -> Utf8Bytes {
 }
 
 impl Transport for Multipart {
+    fn name(&self) -> &'static str {
+        "multipart"
+    }
+
     fn next(&self, _id: &str, response: &str, _extensions: Option<&str>) -> Utf8Bytes {
         part(&format!(r#"{{"payload":{response}}}"#))
     }
