@@ -132,6 +132,8 @@ async fn accounts_http(State(shared): State<Shared>, headers: HeaderMap, request
     let request = request.into_inner();
     if request.query.contains("_entities") {
         shared.world.entity_requests.lock().unwrap().push(authorization(&headers));
+        let traceparent = headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned());
+        shared.world.traces.lock().unwrap().push(traceparent);
         let mut answered = shared.world.entities_answered.subscribe();
         answered.wait_for(|answered| *answered).await.unwrap();
     }
@@ -238,6 +240,9 @@ async fn operation(id: String, payload: Value, shared: Shared, out: mpsc::Sender
         position += 1;
         let mut payload = serde_json::to_value(&response).unwrap();
         payload["extensions"] = json!({ "cursor": position.to_string() });
+        if let Some(traceparent) = &*shared.world.traceparent.lock().unwrap() {
+            payload["extensions"]["traceparent"] = traceparent.as_str().into();
+        }
         send(json!({ "id": id, "type": "next", "payload": payload })).await;
     }
     send(json!({ "id": id, "type": "complete" })).await;

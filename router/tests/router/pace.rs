@@ -13,8 +13,8 @@ const EVENT_BYTES: usize = 50_000;
 /// What it takes of each event.
 const TAKEN_BYTES: usize = 5_000;
 
-/// More than the buffers of both kernels, the connection and the queue hold together: some 11 MB.
-const EVENTS_MAX: usize = 1_000;
+/// More than twice what the buffers of both ends, the connection and the queue hold together.
+const EVENTS_MAX: usize = 2_000;
 
 async fn open(stack: &Stack, accept: &str) -> TcpStream {
     let body = json!({ "query": "subscription { texts }" }).to_string();

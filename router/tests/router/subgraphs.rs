@@ -25,6 +25,10 @@ pub struct World {
     pub positioned: AtomicUsize,
     /// How many `_entities` requests `accounts` got, and the header each came with.
     pub entity_requests: Mutex<Vec<Option<String>>>,
+    /// The trace that events are a part of, if they say so.
+    pub traceparent: Mutex<Option<String>>,
+    /// The traces that `_entities` requests were a part of.
+    pub traces: Mutex<Vec<Option<String>>>,
     /// Whether `_entities` requests are answered; they wait until they are.
     pub entities_answered: watch::Sender<bool>,
     /// How many streams run now.
@@ -63,6 +67,8 @@ impl World {
             subscribes: Mutex::default(),
             positioned: AtomicUsize::new(0),
             entity_requests: Mutex::default(),
+            traceparent: Mutex::default(),
+            traces: Mutex::default(),
             entities_answered: watch::Sender::new(true),
             running: AtomicUsize::new(0),
             keys_served: watch::Sender::new(true),

@@ -279,6 +279,8 @@ pub(super) struct Asking {
     pub(super) authorization: Option<Arc<str>>,
     /// The event that they are asked for; other executions of it share what is asked alike.
     pub(super) event: Option<Arc<str>>,
+    /// The trace that the event is a part of.
+    pub(super) traceparent: Option<Arc<str>>,
 }
 
 impl Subgraphs for Asking {
@@ -347,6 +349,10 @@ impl Asking {
             value.set_sensitive(true);
             request.headers_mut().insert(header::AUTHORIZATION, value.clone());
             client_request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        if let Some(traceparent) = self.traceparent.as_deref().and_then(|parent| HeaderValue::from_str(parent).ok()) {
+            // Apollo Router puts its own span there when it records the trace.
+            request.headers_mut().insert("traceparent", traceparent);
         }
         // The other builder wants the kind of operation in a type that the router keeps to itself; here it is a query,
         // as every fetch within an event is.

@@ -226,8 +226,7 @@ impl Subscription {
         }
         if position.positioned {
             let beginning = std::mem::replace(&mut state.beginning, Beginning::Past);
-            let text = std::str::from_utf8(response).unwrap_or("null");
-            self.say_position(beginning, text, event.extensions().unwrap_or("null"));
+            self.say_position(beginning, &event.forwarded(), event.extensions().unwrap_or("null"));
             return;
         }
         state.beginning.pass();
@@ -235,8 +234,7 @@ impl Subscription {
         match self.plan.delivery {
             Delivery::Forward => {
                 FORWARDED.increment();
-                let text = std::str::from_utf8(response).unwrap_or("null");
-                self.push(self.socket.transport.next(&self.id, text, event.extensions()));
+                self.push(self.socket.transport.next(&self.id, &event.forwarded(), event.extensions()));
             }
             Delivery::Project => {
                 let text = self.rendering().projected(response, &event);

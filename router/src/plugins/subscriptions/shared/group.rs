@@ -113,8 +113,7 @@ impl Group {
         match self.plan.delivery {
             Delivery::Forward => {
                 FORWARDED.increment();
-                let text = std::str::from_utf8(response).unwrap_or("null");
-                state.send(number, text, event.extensions());
+                state.send(number, &event.forwarded(), event.extensions());
             }
             Delivery::Project => {
                 let text = self.rendering().projected(response, event);
