@@ -350,5 +350,14 @@ pub fn matching(world: &Arc<World>) -> Matching {
 /// The subgraphs' schemas, by name.
 pub fn schemas(world: &Arc<World>) -> [(&'static str, String); 2] {
     let options = || async_graphql::SDLExportOptions::new().federation().compose_directive();
-    [("accounts", accounts().sdl_with_options(options())), ("matching", matching(world).sdl_with_options(options()))]
+    let matching = matching(world).sdl_with_options(options());
+    [("accounts", accounts().sdl_with_options(options())), ("matching", ordered(&matching))]
+}
+
+/// async-graphql writes the specifications that directives are composed from in no particular order.
+fn ordered(sdl: &str) -> String {
+    let is_link = |block: &&str| block.trim_start().starts_with("extend schema") && block.contains("//velvet.dev/");
+    let (mut links, rest): (Vec<_>, Vec<_>) = sdl.split("\n\n").partition(is_link);
+    links.sort_unstable_by_key(|block| block.trim());
+    rest.into_iter().chain(links).collect::<Vec<_>>().join("\n\n")
 }

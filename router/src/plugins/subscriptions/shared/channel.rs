@@ -109,7 +109,7 @@ impl Channel {
         state.upstream.take()
     }
 
-    fn end(&self, id: u64, ending: Ending) {
+    fn end(&self, id: u64, ending: &Ending) {
         let mut state = self.state.lock();
         if state.over || state.upstream.as_ref().is_none_or(|lease| lease.id != id) {
             return;
@@ -214,10 +214,10 @@ impl Listener for Channel {
     }
 
     fn error(self: Arc<Self>, id: u64, errors: &str) {
-        self.end(id, Ending::Error(errors.into()));
+        self.end(id, &Ending::Error(errors.into()));
     }
 
     fn complete(self: Arc<Self>, id: u64) {
-        self.end(id, Ending::Complete);
+        self.end(id, &Ending::Complete);
     }
 }
