@@ -222,7 +222,7 @@ async fn over_socket(stack: &Handle, call: &Call) -> Result<Told> {
             let whole = format!("{code} {reason}");
             return Ok(Told { status: None, code: code.to_string(), message: reason, data: Value::Null, whole });
         }
-        other => bail!("expected connection_ack and got {other:?}"),
+        other @ Frame::Json(_) => bail!("expected connection_ack and got {other:?}"),
     }
     let id = socket.subscribe_with(call.payload()).await?;
     let answer = match socket.next(&id, SOON).await? {
