@@ -69,7 +69,7 @@ struct Telemetry {
     trace_ratio: f64,
 }
 
-/// Writes `velvet.toml` for the API and `writer.toml` for the writer, who alone is told of the database.
+/// Writes `velvet.toml` for the API and `velvet-writer.toml` for the writer, who alone is told of the database.
 pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
     let count = info.postgres.len();
     let postgres = info.postgres.iter().enumerate().map(|(index, server)| Postgres {
@@ -97,7 +97,7 @@ pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
     };
     private_file(&info.config, &toml::to_string(&file).context("writing velvet.toml")?)?;
     file.writer = Some(writer);
-    private_file(&info.writer_config(), &toml::to_string(&file).context("writing writer.toml")?)
+    private_file(&info.writer_config(), &toml::to_string(&file).context("writing velvet-writer.toml")?)
 }
 
 /// As many copies as there are brokers to keep them.

@@ -60,7 +60,7 @@ impl StackInfo {
 
     /// The writer's own configuration, beside the API's: it alone has the database's addresses.
     pub fn writer_config(&self) -> PathBuf {
-        self.config.with_file_name("writer.toml")
+        self.config.with_file_name("velvet-writer.toml")
     }
 
     pub fn write(&self) -> Result<()> {

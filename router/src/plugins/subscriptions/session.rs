@@ -32,12 +32,7 @@ pub(super) struct Origin {
 }
 
 /// Serves a client until its socket is closed.
-pub(super) async fn run(
-    mut websocket: WebSocket,
-    generation: Arc<Generation>,
-    admission: Admission,
-    origin: Origin,
-) {
+pub(super) async fn run(mut websocket: WebSocket, generation: Arc<Generation>, admission: Admission, origin: Origin) {
     let socket = Socket::forwarded(generation, &TransportWs, origin.forwarded_for);
     if let Some(address) = origin.address {
         let _ = socket.address.set(address);
