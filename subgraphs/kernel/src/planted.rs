@@ -6,7 +6,7 @@
 /// What goes wrong when it is planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
-    /// A batch is taken for appended as soon as it is queued.
+    /// A message is acknowledged whatever its append comes to.
     AcknowledgeBeforeAppend,
     /// The writer moves its positions before it writes the rows.
     CommitBeforeRows,

@@ -1,10 +1,7 @@
 //! Appending: idempotent, to all in-sync replicas, within a bound.
 
 use super::{NewEvent, Topic, client_config, partition_of};
-use crate::{
-    config::KafkaConfig,
-    planted::{Bug, planted},
-};
+use crate::config::KafkaConfig;
 use futures::future::try_join_all;
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
@@ -103,9 +100,6 @@ impl Log {
             .into_iter()
             .map(|(topic, event)| self.enqueue(topic, partition_of(&event.key, self.config.partitions), event))
             .collect::<Result<Vec<_>, _>>()?;
-        if planted(Bug::AcknowledgeBeforeAppend) {
-            return Ok(Vec::new());
-        }
         try_join_all(queued.into_iter().map(Queued::acknowledged)).await
     }
 
