@@ -217,7 +217,8 @@ async fn a_thousand_of_them_change_nothing_for_others() -> Result<()> {
 
     let after = router.resident_bytes()?;
     assert!(after < before + GROWTH_BYTES_MAX, "{before} bytes were resident, and then {after}");
-    assert_eq!(router.counted(PLANS).await?, plans, "the bombs' share of planning");
+    let planned = router.counted(PLANS).await? - plans;
+    assert!(planned.abs() < 0.5, "{planned} bombs were planned");
     let median = |took: &[Duration]| took[took.len() / 2];
     let (alone, beside) = (median(&alone), median(&beside));
     assert!(beside < alone * SLOWER_MAX, "half of the others took {alone:?} alone, and {beside:?} beside the bombs");
