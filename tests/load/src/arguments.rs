@@ -125,6 +125,6 @@ mod tests {
     fn there_are_people_for_all_sockets() {
         let many = Arguments::parse_from(["velvet-load", "--clients", "10000"]);
         assert!(many.people_needed() * 30 >= 11_000);
-        assert_eq!(Arguments::parse_from(["velvet-load", "deck", "--people", "5"]).people_needed(), 6);
+        assert_eq!(Arguments::parse_from(["velvet-load", "deck", "--users", "5"]).people_needed(), 6);
     }
 }
