@@ -160,8 +160,10 @@ async fn a_caller_reads_what_its_fact_came_to_and_a_repeat_gives_the_same() -> R
     Ok(())
 }
 
+/// As a client asks: again with the same key when the answer is that it is temporarily unavailable.
 async fn ask(intake: &velvet_kernel::command::Intake, fact: &NewEvent) -> Result<Added> {
-    intake.submit(fact).await.map_err(|fault| anyhow::anyhow!("{fault:?}"))
+    until("an outcome", SOON, || async { intake.submit(fact).await.map_err(|fault| anyhow::anyhow!("{fault:?}")) })
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use std::time::Duration;
 use velvet_kit::client::ws::Event;
 
 /// All that `messageEvents` says.
@@ -56,7 +57,7 @@ impl Stream {
         let field = field.context("a subscription names a field")?.to_owned();
         let mut stream = Self { connection, field, cursor: None };
         if announced {
-            let first = stream.payload().await?;
+            let first = stream.payload(SOON).await?;
             if first["extensions"]["positioned"] != true {
                 bail!("expected the start of the stream and got {first}");
             }
@@ -64,8 +65,8 @@ impl Stream {
         Ok(stream)
     }
 
-    async fn payload(&mut self) -> Result<Value> {
-        match self.connection.next(SOON).await? {
+    async fn payload(&mut self, within: Duration) -> Result<Value> {
+        match self.connection.next(within).await? {
             Event::Next(payload) => {
                 if let Some(cursor) = payload["extensions"]["cursor"].as_str() {
                     self.cursor = Some(cursor.to_owned());
@@ -78,7 +79,12 @@ impl Stream {
 
     /// What comes next.
     pub async fn next(&mut self) -> Result<Value> {
-        let mut payload = self.payload().await?;
+        self.next_within(SOON).await
+    }
+
+    /// What comes next, when it may take longer.
+    pub async fn next_within(&mut self, within: Duration) -> Result<Value> {
+        let mut payload = self.payload(within).await?;
         if payload["errors"].as_array().is_some_and(|errors| !errors.is_empty()) {
             bail!("an event with errors: {payload}");
         }

@@ -19,6 +19,9 @@ const PEOPLE: usize = 200;
 const UP_WITHIN: Duration = Duration::from_mins(3);
 const DOWN_WITHIN: Duration = Duration::from_mins(2);
 
+/// Where builds and downloads are is for `dev/up` as well.
+const KEPT: [&str; 2] = ["CARGO_TARGET_DIR", "CARGO_HOME"];
+
 /// A state folder and ports that nobody else has.
 struct Place {
     root: PathBuf,
@@ -47,6 +50,13 @@ impl Place {
         command.args(arguments).envs(self.ports.iter().cloned()).env("VELVET_STATE_DIR", &self.state);
         for server in ["KAFKA_BROKERS", "REDIS_URLS", "POSTGRES_URL", "POSTGRES_REPLICA_URL"] {
             command.env_remove(format!("VELVET_{server}"));
+        }
+        // What cargo tells a test of itself would have some dependencies built anew, and all that use them.
+        for (name, _) in std::env::vars_os() {
+            let of_cargo = name.to_str().is_some_and(|name| name == "OUT_DIR" || name.starts_with("CARGO"));
+            if of_cargo && !KEPT.iter().any(|kept| name == *kept) {
+                command.env_remove(name);
+            }
         }
         command.current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
         command

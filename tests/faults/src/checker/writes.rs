@@ -53,7 +53,7 @@ fn id_of(evidence: &Evidence, fate: &Fate) -> Option<Uuid> {
     key?;
     let scope = match fate.request.operation {
         "sendMessage" => format!("{user}:{}", fate.input("conversationId")),
-        "swipe" => user,
+        "swipe" => format!("{user}:{}", fate.input("userId")),
         "register" => fate.input("email").to_lowercase(),
         _ => return None,
     };
