@@ -1,7 +1,6 @@
 //! What is counted of partners' calls, and that no answer is given before.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use velvet_edge::signature::sign_usage;
@@ -102,10 +101,6 @@ async fn each_call_with_a_key_is_counted_by_what_came_of_it() {
         ("texts", "ok", 1),
     ]);
     assert_eq!(counted(&stack), expected, "all that was answered is counted already");
-    let cost = |batch: &Value| -> u64 {
-        batch["hours"].as_array().unwrap().iter().map(|hour| hour["cost"].as_u64().unwrap()).sum()
-    };
-    assert!(batches(&stack).values().map(|(_, batch)| cost(batch)).sum::<u64>() > 0);
     let of_key: u64 = batches(&stack).values().map(|(_, batch)| batch["keys"][0]["calls"].as_u64().unwrap()).sum();
     assert_eq!(of_key, 10);
 }
@@ -148,16 +143,4 @@ async fn what_is_not_taken_is_sent_again_as_it_is_and_the_answer_waits_no_longer
     stack.api.restart().await;
     let expected = sums(&[("header", "ok", 3), ("none", "refused", 1)]);
     eventually("that is counted as well", async || counted(&stack) == expected).await;
-}
-
-#[tokio::test]
-async fn a_call_that_is_given_up_is_counted_as_an_error() {
-    let registry = Registry::with_partners().await;
-    let stack = start(&registry, "{}").await;
-    let request = post(&stack.router, Some(&Key::of("acme").text), &json!({ "documentId": "wait" }));
-    let call = tokio::spawn(answer(request));
-    eventually("the call runs", async || stack.world().waiting.load(Ordering::SeqCst) == 1).await;
-    call.abort();
-    let expected = sums(&[("wait", "error", 1)]);
-    eventually("it is counted", async || counted(&stack) == expected).await;
 }
