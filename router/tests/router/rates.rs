@@ -121,6 +121,24 @@ async fn as_many_pass_as_there_may_be_on_two_routers_and_not_one_more() {
 }
 
 #[tokio::test]
+async fn who_is_far_from_a_limit_costs_redis_little_and_the_limit_holds() {
+    let registry = Registry::empty().await;
+    let rates = format!("{{per_viewer: {{requests: {}}}}}", fixed(640));
+    let stacks = [start_counting(&registry, &rates).await, start_counting(&registry, &rates).await];
+    let call = |number: usize| viewer(&stacks[number % 2], "alice", "{ header }");
+    for number in 0..44 {
+        assert_eq!(status(call(number)).await, 200);
+    }
+    for stack in &stacks {
+        let [ahead, redis] = [decisions(&stack.router, "ahead").await, decisions(&stack.router, "redis").await];
+        assert_eq!((ahead, redis), (19, 3), "one call to see the bucket, then two that draw ten more each");
+    }
+    let all = 44 + passed(700, call).await;
+    assert!(all <= 640, "{all} passed");
+    assert!(all >= 640 - 2 * 10, "{all} passed, and no router may be left with more than it drew ahead");
+}
+
+#[tokio::test]
 async fn a_cluster_counts_as_well() {
     let registry = Registry::cluster().await;
     let url = format!("redis://127.0.0.1:{}", registry.port);

@@ -1,6 +1,7 @@
 //! What is counted of partners' calls, and that no answer is given before.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use velvet_edge::signature::sign_usage;
@@ -41,6 +42,13 @@ fn counted(stack: &Stack) -> Sums {
     sums
 }
 
+/// What all calls of an operation cost by estimate.
+fn cost_of(stack: &Stack, operation: &str) -> u64 {
+    let batches = batches(stack);
+    let hours = batches.values().flat_map(|(_, batch)| batch["hours"].as_array().unwrap());
+    hours.filter(|hour| hour["operation"] == operation).map(|hour| hour["cost"].as_u64().unwrap()).sum()
+}
+
 fn sums(expected: &[(&str, &'static str, u64)]) -> Sums {
     expected.iter().map(|(operation, outcome, count)| (((*operation).to_owned(), *outcome), *count)).collect()
 }
@@ -51,6 +59,7 @@ async fn start(registry: &Registry, options: &str) -> Stack {
     registry.operation("acme", "failing", "{ failing }", None).await;
     registry.operation("acme", "wait", "{ wait }", None).await;
     registry.operation("acme", "texts", "subscription { texts }", None).await;
+    registry.operation("acme", "posts", "subscription { posts { ... on Posted { post { text } } } }", None).await;
     registry.operation("acme", "old", "{ header }", Some(LONG_AGO)).await;
     let overrides = format!("{{plugins: {{velvet.partners: {{usage: {options}}}}}}}");
     let stack = registry.stack(&overrides).await;
@@ -89,6 +98,8 @@ async fn each_call_with_a_key_is_counted_by_what_came_of_it() {
     assert_eq!(acme.error_code("b").await, "OPERATION_NOT_FOUND");
     acme.subscribe_with("c", named("texts")).await;
     stack.streaming(1).await;
+    acme.subscribe_with("d", named("posts")).await;
+    stack.streaming(2).await;
     // Nobody's: without a key, and with one that lets nobody in.
     assert_eq!(answer(post(router, None, &json!({ "query": HEADER }))).await.0, 200);
     assert_eq!(answer(post(router, Some(&Key::of("unknown").text), &named("header"))).await.0, 401);
@@ -98,11 +109,13 @@ async fn each_call_with_a_key_is_counted_by_what_came_of_it() {
         ("failing", "error", 1),
         ("none", "refused", 3),
         ("old", "refused", 1),
+        ("posts", "ok", 1),
         ("texts", "ok", 1),
     ]);
     assert_eq!(counted(&stack), expected, "all that was answered is counted already");
+    assert_eq!(cost_of(&stack, "posts"), 2, "a subscription costs what one event of it costs: two objects");
     let of_key: u64 = batches(&stack).values().map(|(_, batch)| batch["keys"][0]["calls"].as_u64().unwrap()).sum();
-    assert_eq!(of_key, 10);
+    assert_eq!(of_key, 11);
 }
 
 #[tokio::test]
@@ -143,4 +156,17 @@ async fn what_is_not_taken_is_sent_again_as_it_is_and_the_answer_waits_no_longer
     stack.api.restart().await;
     let expected = sums(&[("header", "ok", 3), ("none", "refused", 1)]);
     eventually("that is counted as well", async || counted(&stack) == expected).await;
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_has_gone_counts_all_the_same() {
+    let registry = Registry::with_partners().await;
+    let stack = start(&registry, "{}").await;
+    let request = post(&stack.router, Some(&Key::of("acme").text), &json!({ "documentId": "wait" }));
+    let call = tokio::spawn(answer(request));
+    eventually("the call runs", async || stack.world().waiting.load(Ordering::SeqCst) == 1).await;
+    call.abort();
+    stack.world().released.send_replace(true);
+    let counted_once = async || counted(&stack).into_iter().map(|((id, _), count)| (id, count)).collect::<Vec<_>>();
+    eventually("it is counted", async || counted_once().await == [("wait".to_owned(), 1)]).await;
 }

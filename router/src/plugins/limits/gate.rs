@@ -93,9 +93,10 @@ impl Gate {
         self.audiences.bounds(audience)
     }
 
-    /// Whether an operation may be planned. What is not GraphQL passes: whoever plans it says where it is wrong.
-    pub fn check(&self, asked: Asked, audience: Audience) -> Result<(), Refusal> {
-        self.admit(asked, audience).map(drop)
+    /// Whether an operation may be planned, and what it costs by estimate. What is not GraphQL passes: whoever plans it
+    /// says where it is wrong.
+    pub fn check(&self, asked: Asked, audience: Audience) -> Result<u64, Refusal> {
+        Ok(self.admit(asked, audience)?.map_or(0, |admitted| admitted.estimated))
     }
 
     /// Counts a subscription, and what a bound refuses. Queries and mutations are counted in the pipeline.

@@ -168,10 +168,10 @@ impl Generation {
     }
 
     /// Holds an operation against the limits of its audience, before it is planned and each time that it starts: a plan
-    /// is kept, variables are not. Queries and mutations are checked by the pipeline.
-    pub(super) fn check(&self, operation: &Operation, audience: Audience) -> Result<(), Refused> {
+    /// is kept, variables are not. Queries and mutations are checked by the pipeline. What it costs by estimate.
+    pub(super) fn check(&self, operation: &Operation, audience: Audience) -> Result<u64, Refused> {
         let limits = self.captured.lock().limits.clone();
-        let (Some(limits), Some(query)) = (limits, operation.query.as_deref()) else { return Ok(()) };
+        let (Some(limits), Some(query)) = (limits, operation.query.as_deref()) else { return Ok(0) };
         let none = Object::new();
         let variables = operation.variables.as_ref().unwrap_or(&none);
         let asked = Asked { query, operation_name: operation.operation_name.as_deref(), variables };

@@ -304,7 +304,7 @@ impl Socket {
             (None, None) => Ok(Planned::Other),
             (None, Some(query)) => {
                 let planned = match self.generation.check(operation, self.audience()) {
-                    Ok(()) => self.generation.plan(query.clone(), operation.operation_name.clone()).await,
+                    Ok(_) => self.generation.plan(query.clone(), operation.operation_name.clone()).await,
                     Err(refused) => Err(refused),
                 };
                 planned.inspect_err(|_| self.count_refused(operation, Outcome::Refused))
@@ -334,8 +334,9 @@ impl Socket {
             return Err(Refused::new("UNAUTHENTICATED", "sign in to follow this"));
         }
         let checked = self.generation.check(&operation, self.audience());
-        let coerced = checked.and_then(|()| plan.coerce(operation.variables.as_ref().unwrap_or(&Object::new())));
-        let variables = coerced.inspect_err(|_| self.count_refused(&operation, Outcome::Refused))?;
+        let coerced =
+            checked.and_then(|cost| Ok((cost, plan.coerce(operation.variables.as_ref().unwrap_or(&Object::new()))?)));
+        let (cost, variables) = coerced.inspect_err(|_| self.count_refused(&operation, Outcome::Refused))?;
         let start = operation.extensions.as_ref().map(start).unwrap_or_default();
         let subscription = Subscription::new(self, id, serial, plan, variables, start);
         let mut operations = self.operations.lock();
@@ -347,7 +348,8 @@ impl Socket {
         running.followed =
             self.caller().zip(called_by).map(|(caller, called_by)| Followed::begin(Arc::clone(caller), called_by));
         drop(operations);
-        counted(self.call(&operation), Outcome::Ok, move || subscription.attach());
+        let call = self.call(&operation);
+        counted(call, Outcome::Ok, Some(cost), move || subscription.attach());
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::generation::Generation;
 use super::protocol::Operation;
 use super::socket::Socket;
+use crate::plugins::limits::Cost;
 use crate::plugins::partners::{Call, Caller, Meant, Outcome};
 
 impl Generation {
@@ -28,22 +29,28 @@ impl Socket {
 
     /// Counts an operation that does not run.
     pub(super) fn count_refused(&self, operation: &Operation, outcome: Outcome) {
-        counted(self.call(operation), outcome, || ());
+        counted(self.call(operation), outcome, None, || ());
     }
 
     /// Tells of a refusal, once it is counted.
     pub(super) fn refuse_counted(self: &Arc<Self>, id: &str, call: Option<Call>, outcome: Outcome, errors: &str) {
         let (socket, message) = (Arc::clone(self), self.transport.error(id, errors));
-        counted(call, outcome, move || socket.outbound.push(message));
+        counted(call, outcome, None, move || socket.outbound.push(message));
     }
 }
 
-/// Counts a call, then answers it; without a call, at once.
-pub(super) fn counted(call: Option<Call>, outcome: Outcome, answer: impl FnOnce() + Send + 'static) {
+/// Counts a call with its estimated cost, then answers it; without a call, at once.
+pub(super) fn counted(
+    call: Option<Call>,
+    outcome: Outcome,
+    estimated: Option<u64>,
+    answer: impl FnOnce() + Send + 'static,
+) {
+    let cost = estimated.map(|estimated| Cost { estimated, actual: None });
     match call {
         None => answer(),
         Some(call) => drop(tokio::spawn(async move {
-            call.answered(outcome, None).await;
+            call.answered(outcome, cost).await;
             answer();
         })),
     }

@@ -101,7 +101,7 @@ mod tests {
 
     fn draw(units: u64, burst: u64) -> Draw {
         let limit = Limit::new(1, Duration::from_secs(1), burst).unwrap();
-        Draw { name: "key", unit: Unit::Cost, key: "a".to_owned(), limit, units }
+        Draw { name: "key", unit: Unit::Cost, key: "a".to_owned(), limit, units, ahead: 0 }
     }
 
     #[test]

@@ -14,15 +14,17 @@ const POLICIES: [&str; 9] =
     ["key", "key-cost", "quota", "viewer", "viewer-cost", "address", "address-cost", "operation", "operation-cost"];
 static REFUSALS: [AtomicU64; POLICIES.len()] = [const { AtomicU64::new(0) }; POLICIES.len()];
 
-/// Where calls were decided about: in Redis, by this router, or by a refusal that it remembered.
+/// Where calls were decided about: in Redis, by this router, by a refusal that it remembered, or by
+/// what was drawn ahead.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum By {
     Redis,
     Local,
     Memory,
+    Ahead,
 }
 
-static DECISIONS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+static DECISIONS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 /// What one pipeline's meters show.
 pub(in super::super) struct Instruments {
@@ -58,7 +60,7 @@ pub(in super::super) fn observe() -> Instruments {
         .u64_observable_counter("velvet.router.rates.decisions")
         .with_description("Calls held against rates, by what decided")
         .with_callback(|observer| {
-            for (by, count) in ["redis", "local", "memory"].into_iter().zip(&DECISIONS) {
+            for (by, count) in ["redis", "local", "memory", "ahead"].into_iter().zip(&DECISIONS) {
                 observer.observe(count.load(Ordering::Relaxed), &[KeyValue::new("by", by)]);
             }
         })

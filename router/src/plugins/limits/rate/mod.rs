@@ -2,6 +2,7 @@
 //! of each limit for as long as Redis is away.
 
 mod address;
+mod ahead;
 mod answer;
 mod config;
 mod denied;
@@ -61,7 +62,7 @@ impl Rates {
 
     /// Counts a call, or refuses it and counts nothing.
     pub(super) async fn admit(&self, who: &Who, call: &Call<'_>) -> Result<Passed, Limited> {
-        let groups = self.policies.groups(who, call);
+        let mut groups = self.policies.groups(who, call);
         if groups.is_empty() {
             return Ok(Passed::default());
         }
@@ -71,8 +72,20 @@ impl Rates {
             metrics::refused(standing.name);
             return Err(Limited::new(outcome::policies(&groups), standing));
         }
+        // Partners are told what is left to them, to the call.
+        if who.caller.is_none() {
+            if shared.ahead.spend(&groups) {
+                metrics::decided(By::Ahead);
+                return Ok(Passed::default());
+            }
+            shared.ahead.extend(&mut groups);
+        }
         let asked_at = Instant::now();
-        let outcome = Outcome { replies: shared.draw_all(&groups).await, routers: self.counts.routers, groups };
+        let replies = shared.draw_all(&mut groups).await;
+        if who.caller.is_none() {
+            shared.ahead.learn(&groups, &replies);
+        }
+        let outcome = Outcome { replies, routers: self.counts.routers, groups };
         metrics::decided(if outcome.is_local() { By::Local } else { By::Redis });
         let Some(standing) = outcome.refusal(&shared.denials, asked_at) else {
             // Who is not a partner is told of limits only when one is reached.

@@ -61,6 +61,8 @@ pub(super) struct Draw {
     pub(super) key: String,
     pub(super) limit: Limit,
     pub(super) units: u64,
+    /// Units for calls to come, drawn with it.
+    pub(super) ahead: u64,
 }
 
 /// A request that a call draws from its partner's quota.
@@ -184,6 +186,15 @@ impl Policies {
 }
 
 impl Group {
+    /// Nothing is drawn ahead of calls to come; whether something was to be.
+    pub(super) fn forgo_ahead(&mut self) -> bool {
+        let was_to_draw = self.draws.iter().any(|draw| draw.ahead > 0);
+        for draw in &mut self.draws {
+            draw.ahead = 0;
+        }
+        was_to_draw
+    }
+
     fn draw(&mut self, of: &str, names: Names, pair: Pair, call: &Call) {
         let of_requests = (names[0], Unit::Request, pair.requests, call.requests);
         let of_cost = (names[1], Unit::Cost, pair.cost, call.cost);
@@ -192,7 +203,7 @@ impl Group {
             let Some(limit) = limit.filter(|_| units > 0 || call.requests > 0) else { continue };
             let mut key = String::with_capacity(of.len() + 24);
             let _ = write!(key, "router:rate:{of}:{}", if unit == Unit::Cost { "cost" } else { "requests" });
-            self.draws.push(Draw { name, unit, key, limit, units });
+            self.draws.push(Draw { name, unit, key, limit, units, ahead: 0 });
         }
     }
 }

@@ -25,6 +25,11 @@ impl<V> Recent<V> {
         self.young.get(key)
     }
 
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut V> {
+        self.get(key)?;
+        self.young.get_mut(key)
+    }
+
     pub(super) fn put(&mut self, key: &str, value: V) {
         self.old.remove(key);
         match self.young.get_mut(key) {

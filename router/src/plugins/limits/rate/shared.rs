@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use parking_lot::Mutex;
 
+use super::ahead::Ahead;
 use super::config::RatesConfig;
 use super::denied::Denials;
 use super::local::Local;
@@ -44,6 +45,7 @@ pub(in super::super) struct Shared {
     local: Local,
     quotas: Quotas,
     pub(super) denials: Denials,
+    pub(super) ahead: Ahead,
 }
 
 impl Shared {
@@ -62,16 +64,23 @@ impl Shared {
             local: Local::new(config.buckets_max),
             quotas: Quotas::default(),
             denials: Denials::new(config.buckets_max),
+            ahead: Ahead::new(config.buckets_max),
             config: config.clone(),
         });
         *shared = Some(Arc::clone(&new));
         new
     }
 
-    /// Draws from each group at the same time.
-    pub(super) async fn draw_all(self: &Arc<Self>, groups: &[Group]) -> Vec<Reply> {
+    /// Draws from each group at the same time. What does not fit with what it was to draw ahead may fit without.
+    pub(super) async fn draw_all(self: &Arc<Self>, groups: &mut [Group]) -> Vec<Reply> {
         match groups {
-            [only] => vec![self.draw(only).await],
+            [only] => {
+                let reply = self.draw(only).await;
+                if !reply.passed && !reply.local && only.forgo_ahead() {
+                    return vec![self.draw(only).await];
+                }
+                vec![reply]
+            }
             groups => join_all(groups.iter().map(|group| self.draw(group))).await,
         }
     }

@@ -216,7 +216,7 @@ fn command(name: &str, script: &str, group: &Group, sign: Sign, counter: Option<
     command.arg(group.draws.len());
     let sign = if sign == Sign::GiveBack { "-" } else { "" };
     for draw in &group.draws {
-        let amount = draw.limit.amount(draw.units);
+        let amount = draw.limit.amount(draw.units.saturating_add(draw.ahead));
         command.arg(format!("{sign}{amount}")).arg(draw.limit.capacity()).arg(draw.limit.leak());
     }
     if let Some((quota, counter)) = quota {

@@ -1,0 +1,175 @@
+//! Units drawn ahead of a caller's next calls, so that a caller far from its limits costs Redis one round trip in many.
+//!
+//! A part of the bucket is drawn with a call once the bucket was seen at least half empty, and calls are let through from
+//! it for a while. What is drawn ahead is counted when it is drawn, so all routers together let no more through; within
+//! any time it can be only that part more for each router. Buckets too small to have such a part are counted call by call.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use velvet_edge::rate::Limit;
+
+use super::outcome::Reply;
+use super::policy::{Draw, Group};
+use super::recent::Recent;
+
+/// The part of a bucket that is drawn ahead: one in so many units.
+const PART: u64 = 64;
+/// So many calls like this one should be worth it.
+const WORTH_CALLS: u64 = 4;
+/// How long it may be used.
+const LIFETIME: Duration = Duration::from_secs(10);
+
+pub(super) struct Ahead(Mutex<Recent<Drawn>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Drawn {
+    limit: Limit,
+    /// What is left of it; nothing at first, when the bucket has only been seen.
+    units: u64,
+    /// Whether more may be drawn ahead.
+    has_room: bool,
+    until: Instant,
+}
+
+impl Drawn {
+    fn is_of(&self, draw: &Draw, now: Instant) -> bool {
+        self.limit == draw.limit && now < self.until
+    }
+}
+
+impl Ahead {
+    pub(super) fn new(size_max: u64) -> Self {
+        Self(Mutex::new(Recent::new(size_max)))
+    }
+
+    /// Takes a call's units from what was drawn ahead; from all of its buckets or from none.
+    pub(super) fn spend(&self, groups: &[Group]) -> bool {
+        let now = Instant::now();
+        let mut drawn = self.0.lock();
+        let mut wanted = groups.iter().flat_map(|group| &group.draws);
+        let all =
+            wanted.all(|draw| drawn.get(&draw.key).is_some_and(|it| it.is_of(draw, now) && it.units >= draw.units));
+        if all {
+            for draw in groups.iter().flat_map(|group| &group.draws) {
+                if let Some(it) = drawn.get_mut(&draw.key) {
+                    it.units -= draw.units;
+                }
+            }
+        }
+        all
+    }
+
+    /// Has a call draw ahead from buckets that had room when they were last seen. One call does; what comes at the same
+    /// time does not.
+    pub(super) fn extend(&self, groups: &mut [Group]) {
+        // What several scripts draw is not drawn together.
+        let [group] = groups else { return };
+        let now = Instant::now();
+        let mut drawn = self.0.lock();
+        let is_worth_it = group.draws.iter().all(|draw| {
+            part(draw) >= draw.units.saturating_mul(WORTH_CALLS)
+                && drawn.get(&draw.key).is_some_and(|it| it.has_room && it.is_of(draw, now))
+        });
+        if is_worth_it {
+            for draw in &mut group.draws {
+                draw.ahead = part(draw);
+                if let Some(it) = drawn.get_mut(&draw.key) {
+                    it.has_room = false;
+                }
+            }
+        }
+    }
+
+    /// Learns from what Redis said of a call's buckets.
+    pub(super) fn learn(&self, groups: &[Group], replies: &[Reply]) {
+        let ([group], [reply]) = (groups, replies) else { return };
+        let has_drawn = reply.passed && !reply.local;
+        let has_room = has_drawn && group.draws.iter().zip(&reply.levels).all(has_room);
+        let now = Instant::now();
+        let mut drawn = self.0.lock();
+        for draw in &group.draws {
+            let ahead = if has_drawn { draw.ahead } else { 0 };
+            match drawn.get_mut(&draw.key).filter(|it| it.is_of(draw, now)) {
+                Some(it) => {
+                    it.units += ahead;
+                    it.has_room = has_room;
+                }
+                None if has_room || ahead > 0 => {
+                    drawn.put(&draw.key, Drawn { limit: draw.limit, units: ahead, has_room, until: now + LIFETIME });
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+fn part(draw: &Draw) -> u64 {
+    draw.limit.burst() / PART
+}
+
+fn has_room((draw, level): (&Draw, &u64)) -> bool {
+    part(draw) > 0 && draw.limit.remaining(*level) > draw.limit.burst() / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use velvet_edge::rate::fields::Unit;
+
+    use super::*;
+
+    fn call(units: u64, burst: u64) -> [Group; 1] {
+        let limit = Limit::new(1, Duration::from_secs(1), burst).unwrap();
+        let draw = Draw { name: "viewer", unit: Unit::Request, key: "a".to_owned(), limit, units, ahead: 0 };
+        [Group { draws: vec![draw], quota: None }]
+    }
+
+    fn said(group: &Group, remaining: u64) -> [Reply; 1] {
+        let limit = group.draws[0].limit;
+        let level = limit.capacity() - limit.amount(remaining);
+        [Reply { passed: true, local: false, levels: vec![level], left: None }]
+    }
+
+    fn extended(ahead: &Ahead, units: u64, burst: u64) -> [Group; 1] {
+        let mut call = call(units, burst);
+        ahead.extend(&mut call);
+        call
+    }
+
+    #[test]
+    fn a_bucket_with_room_is_drawn_from_ahead_and_one_without_is_not() {
+        let ahead = Ahead::new(10);
+        let drawn = |call: &[Group; 1]| call[0].draws[0].ahead;
+        let first = extended(&ahead, 1, 640);
+        assert_eq!(drawn(&first), 0, "nothing is known of it");
+        ahead.learn(&first, &said(&first[0], 639));
+        assert!(!ahead.spend(&call(1, 640)), "nothing was drawn ahead yet");
+        assert_eq!(drawn(&extended(&ahead, 3, 640)), 0, "it would be used up with three calls");
+        let second = extended(&ahead, 1, 640);
+        assert_eq!(drawn(&second), 10);
+        let beside = extended(&ahead, 1, 640);
+        assert_eq!(drawn(&beside), 0, "the second draws already");
+        ahead.learn(&second, &said(&second[0], 320));
+        ahead.learn(&beside, &said(&beside[0], 319));
+        assert!(ahead.spend(&call(6, 640)) && !ahead.spend(&call(5, 640)) && ahead.spend(&call(4, 640)));
+        assert!(!ahead.spend(&call(1, 640)));
+        assert_eq!(drawn(&extended(&ahead, 1, 640)), 0, "it is half full");
+        ahead.learn(&first, &said(&first[0], 600));
+        assert_eq!(drawn(&extended(&ahead, 1, 641)), 0, "the limit is another");
+        assert_eq!(drawn(&extended(&ahead, 1, 640)), 10);
+    }
+
+    #[test]
+    fn what_calls_at_the_same_time_draw_is_all_kept() {
+        let ahead = Ahead::new(10);
+        let seen = call(1, 640);
+        ahead.learn(&seen, &said(&seen[0], 639));
+        let one = extended(&ahead, 1, 640);
+        ahead.learn(&seen, &said(&seen[0], 620));
+        let other = extended(&ahead, 1, 640);
+        for drawing in [&one, &other] {
+            ahead.learn(drawing, &said(&drawing[0], 600));
+        }
+        assert!(ahead.spend(&call(20, 640)) && !ahead.spend(&call(1, 640)));
+    }
+}
