@@ -4,6 +4,8 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use std::sync::Arc;
 use uuid::Uuid;
 
+mod skew;
+
 /// Where the time comes from.
 pub trait Clock: Send + Sync + 'static {
     /// Now, in UTC.
@@ -18,7 +20,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     fn now(&self) -> DateTime<Utc> {
-        Utc::now().trunc_subsecs(6)
+        (Utc::now() + skew::now()).trunc_subsecs(6)
     }
 }
 
@@ -47,7 +49,7 @@ impl Clock for FixedClock {
 /// A fresh id that sorts by the time of its making.
 #[expect(clippy::disallowed_methods, reason = "the one place that makes ids at random")]
 pub fn fresh_id() -> Uuid {
-    Uuid::now_v7()
+    if skew::now().is_zero() { Uuid::now_v7() } else { skew::id_of(SystemClock.now()) }
 }
 
 /// The name space of everything that Velvet derives.

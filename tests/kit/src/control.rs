@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::balancer::Balancer;
+use crate::links::{Links, State};
 use crate::servers::redis::Redis;
 use crate::supervisor::Supervisor;
 
@@ -34,6 +35,13 @@ pub enum Action {
     RestartEmpty,
     /// Drops the connections that go through it; the balancer only.
     Cut,
+    /// What the links of that name, or those whose names begin with what stands before a `*`, do from now on.
+    Refuse,
+    Silence,
+    Slow {
+        ms: u64,
+    },
+    Open,
     /// Whether it runs.
     Status,
 }
@@ -60,6 +68,7 @@ pub struct Control {
     pub redis: Option<Redis>,
     /// Absent when there is one API.
     pub balancer: Option<Balancer>,
+    pub links: Links,
 }
 
 impl Control {
@@ -98,6 +107,10 @@ impl Control {
             self.balancer.as_ref().context("this stack has no balancer")?.cut();
             return Ok(Answer { running: true, ..Answer::default() });
         }
+        if let Some(state) = of_link(order.action) {
+            self.links.set(&order.part, state)?;
+            return Ok(Answer { running: true, ..Answer::default() });
+        }
         let process = self.supervisor.get(&order.part)?;
         match order.action {
             Action::Start => process.start().await?,
@@ -113,7 +126,10 @@ impl Control {
                 redis.remove_files(index)?;
                 process.start().await?;
             }
-            Action::Cut | Action::Status => {}
+            Action::Status => {}
+            Action::Cut | Action::Refuse | Action::Silence | Action::Slow { .. } | Action::Open => {
+                bail!("{} is no link", order.part)
+            }
         }
         if matches!(order.action, Action::Start | Action::Restart | Action::RestartEmpty) {
             self.settle(&order.part).await?;
@@ -138,5 +154,15 @@ impl Control {
         let redis = self.redis.as_ref().context("this stack runs no Redis of its own")?;
         let index = part.strip_prefix("redis-").and_then(|index| index.parse().ok());
         Ok((redis, index.with_context(|| format!("{part} is not a Redis"))?))
+    }
+}
+
+fn of_link(action: Action) -> Option<State> {
+    match action {
+        Action::Refuse => Some(State::Refuses),
+        Action::Silence => Some(State::Silent),
+        Action::Slow { ms } => Some(State::Slow(Duration::from_millis(ms))),
+        Action::Open => Some(State::Open),
+        _ => None,
     }
 }

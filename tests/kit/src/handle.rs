@@ -12,8 +12,10 @@ use crate::client::Client;
 use crate::client::ws::Socket;
 use crate::control::{Action, Answer, Order};
 use crate::database::Database;
+use crate::disks;
 use crate::info::{StackInfo, TEST_STACK};
 use crate::poll::until;
+use crate::servers::private_file;
 use crate::servers::redis::open_url;
 
 /// Longer than any start or stop may take by itself.
@@ -67,6 +69,39 @@ impl Handle {
     /// Drops every connection between routers and APIs, where a balancer stands between them.
     pub async fn cut(&self) -> Result<()> {
         self.order(Action::Cut, "balancer").await.map(drop)
+    }
+
+    /// What a link does from now on: `Refuse`, `Silence`, `Slow` or `Open`. With a `*` at its end, the name is the beginning
+    /// of the names of several.
+    pub async fn link(&self, name: &str, action: Action) -> Result<()> {
+        self.order(action, name).await.map(drop)
+    }
+
+    /// Fills a server's disk to the last page.
+    pub async fn fill(&self, server: &str) -> Result<()> {
+        disks::fill(self.disk(server)?).await
+    }
+
+    /// Gives a server's disk its room back; what has ended for want of it must be started.
+    pub async fn free(&self, server: &str) -> Result<()> {
+        disks::free(self.disk(server)?).await
+    }
+
+    fn disk(&self, server: &str) -> Result<&Path> {
+        let disk = self.info.faults.disks.get(server);
+        disk.map(PathBuf::as_path).with_context(|| format!("{server} has no disk of its own"))
+    }
+
+    /// Has the clock of a process be off by so many milliseconds.
+    pub fn skew(&self, process: &str, by_ms: i64) -> Result<()> {
+        let file = self.info.faults.clocks.get(process).with_context(|| format!("the clock of {process} is right"))?;
+        private_file(file, &by_ms.to_string())
+    }
+
+    /// Has a router serve another schema; it takes a moment to see it.
+    pub fn roll(&self, router: &str, supergraph: &str) -> Result<()> {
+        let file = self.info.faults.supergraphs.get(router);
+        private_file(file.with_context(|| format!("{router} follows no schema"))?, supergraph)
     }
 
     pub fn part(&self, name: &str) -> Part<'_> {

@@ -1,5 +1,6 @@
 //! Where the parts of a running stack are: the file that `VELVET_TEST_STACK` names.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -42,9 +43,24 @@ pub struct StackInfo {
     pub servers_only: bool,
     /// The names of all that the owner runs, as [`Handle::part`](crate::Handle::part) takes them.
     pub parts: Vec<String>,
+    /// What can befall it besides the loss of a part; nothing unless the stack was made for it.
+    pub faults: Faults,
     /// Where the owner takes orders, and what must come with them.
     pub control: String,
     pub control_token: String,
+}
+
+/// What a nemesis has a hand in.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Faults {
+    /// The links between our processes and what they talk to: `api-1>kafka-2`.
+    pub links: Vec<String>,
+    /// Servers whose files have a file system of their own, and where.
+    pub disks: BTreeMap<String, PathBuf>,
+    /// Processes whose clocks can be wrong, and the files that say by how many milliseconds.
+    pub clocks: BTreeMap<String, PathBuf>,
+    /// Routers that follow the schema in a file of their own.
+    pub supergraphs: BTreeMap<String, PathBuf>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -45,6 +45,8 @@ pub struct StackOptions {
     pub brokers: usize,
     /// Whether each master of the cluster has a replica that can take over.
     pub redis_replicas: bool,
+    /// Whether links can be cut, disks filled, clocks set wrong and schemas rolled.
+    pub faults: bool,
     /// 1 or 2; the shards are divided among them.
     pub primaries: usize,
     /// Whether each further primary has a replica too; the first one always has.
@@ -75,6 +77,7 @@ impl StackOptions {
             copies: 1,
             brokers: 1,
             redis_replicas: false,
+            faults: false,
             primaries: 1,
             replica_for_each: true,
             redis: RedisLayout::Cluster,
@@ -103,10 +106,10 @@ impl StackOptions {
         })
     }
 
-    /// Two or three of everything, so that any one may be missed.
+    /// Two or three of everything, so that any one may be missed, and all that a nemesis wants.
     #[must_use]
     pub fn redundant(self) -> Self {
-        Self { copies: 2, brokers: 3, redis_replicas: true, ..self }
+        Self { copies: 2, brokers: 3, redis_replicas: true, faults: true, ..self }
     }
 
     /// Redis servers, replicas among them.

@@ -37,6 +37,8 @@ pub struct Ports {
     pub kafka_controller: u16,
     /// Brokers beside the first: their port, and their controller's.
     pub more_brokers: Vec<(u16, u16)>,
+    /// Of each broker, one for each API and writer that reaches it over a link.
+    pub kafka_links: Vec<Vec<u16>>,
     pub copies: Vec<Copy>,
     /// Before the APIs, when there are several.
     pub balancer: u16,
@@ -94,6 +96,7 @@ impl Ports {
             kafka: port("VELVET_KAFKA_PORT", 19_092)?,
             kafka_controller: port("VELVET_KAFKA_CONTROLLER_PORT", 19_093)?,
             more_brokers: Vec::new(),
+            kafka_links: Vec::new(),
             copies: Vec::new(),
             balancer: 0,
             redis_bus: row(bus, 1, redis.len())?,
@@ -126,6 +129,10 @@ impl Ports {
             kafka: row(1)?[0],
             kafka_controller: row(1)?[0],
             more_brokers: (1..options.brokers).map(|_| Ok((row(1)?[0], row(1)?[0]))).collect::<Result<_>>()?,
+            kafka_links: match options.faults {
+                true => (0..options.brokers).map(|_| row(2 * options.copies)).collect::<Result<_>>()?,
+                false => Vec::new(),
+            },
             copies: (1..options.copies).map(|_| Copy::of(&row(5)?)).collect::<Result<_>>()?,
             balancer: row(1)?[0],
         })

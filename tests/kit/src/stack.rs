@@ -14,8 +14,10 @@ use crate::balancer::Balancer;
 use crate::binaries::Binaries;
 use crate::config;
 use crate::control::Control;
+use crate::disks::{self, Disks};
 use crate::handle::Handle;
-use crate::info::{PostgresInfo, StackInfo};
+use crate::info::{Faults, PostgresInfo, StackInfo};
+use crate::links::{self, Links};
 use crate::options::StackOptions;
 use crate::population;
 use crate::ports::{Copy, Ports};
@@ -25,6 +27,7 @@ use crate::servers::ready::Ready;
 use crate::servers::redis::Redis;
 use crate::servers::{Folders, kafka, postgres, private_folder};
 use crate::supervisor::Supervisor;
+use crate::wiring::{self, Told};
 use crate::{pids, servers};
 
 /// Debug builds on two busy cores, and a projector that reads a whole log first.
@@ -40,7 +43,9 @@ pub struct Stack {
     ports: Ports,
     progress: Progress,
     supervisor: Arc<Supervisor>,
-    control: Mutex<Option<JoinHandle<()>>>,
+    disks: Disks,
+    /// Who takes orders, with the links and the balancer: our processes want those until they have ended.
+    control: Mutex<Option<(JoinHandle<()>, Arc<Control>)>>,
     _lock: File,
 }
 
@@ -70,7 +75,8 @@ impl Stack {
         let ports = Ports::choose(&options, |name| std::env::var(name).ok())?;
         ports.check(&options)?;
         let supervisor = Arc::new(Supervisor::new(folders.logs.clone(), folders.pids.clone()));
-        Ok(Self { options, folders, ports, progress, supervisor, control: Mutex::default(), _lock: lock })
+        let disks = Disks::new(options.faults, &folders.state, progress).await;
+        Ok(Self { options, folders, ports, progress, supervisor, disks, control: Mutex::default(), _lock: lock })
     }
 
     /// Starts everything. After an error [`Stack::stop`] ends what did start.
@@ -79,12 +85,15 @@ impl Stack {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("opening the control port")?;
         info.control = listener.local_addr().context("reading the control port")?.to_string();
         let balancer = self.start_balancer().await?;
+        let links = self.start_links(&info).await?;
+        info.faults.links = links.names();
+        info.faults.disks = self.disks.mounted();
         let token = info.control_token.clone();
-        let control = Arc::new(Control { token, supervisor: self.supervisor.clone(), redis, balancer });
-        let task = tokio::spawn(control.serve(listener));
-        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        let control = Arc::new(Control { token, supervisor: self.supervisor.clone(), redis, balancer, links });
+        let task = tokio::spawn(Arc::clone(&control).serve(listener));
+        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some((task, control));
         if !self.options.servers_only {
-            self.start_ours(&info).await?;
+            self.start_ours(&mut info).await?;
         }
         info.parts = self.supervisor.all().iter().map(|process| process.spec.name.clone()).collect();
         info.write()?;
@@ -95,10 +104,14 @@ impl Stack {
     pub async fn stop(&self) -> Result<()> {
         // From here on nobody is told that there is a stack.
         let _ = fs::remove_file(StackInfo::path(&self.folders.state));
-        if let Some(task) = self.control.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((task, _)) = &control {
             task.abort();
         }
-        self.supervisor.stop_all().await
+        let stopped = self.supervisor.stop_all().await;
+        drop(control);
+        disks::unmount_below(&self.disks.mounted().values().map(PathBuf::as_path).collect::<Vec<_>>());
+        stopped
     }
 
     pub fn supervisor(&self) -> &Supervisor {
@@ -124,11 +137,22 @@ impl Stack {
         Balancer::start(self.ports.balancer, &apis).await.map(Some)
     }
 
+    async fn start_links(&self, info: &StackInfo) -> Result<Links> {
+        if !self.options.faults {
+            return Ok(Links::default());
+        }
+        if !links::possible().await {
+            self.progress.line("no link will be cut, as there is no address 127.0.0.2 here");
+            return Ok(Links::default());
+        }
+        Links::start(wiring::wanted(info, &self.ports)?).await
+    }
+
     async fn start_kafka(&self) -> Result<String> {
         if let Some(brokers) = &self.options.external.kafka {
             return Ok(brokers.clone());
         }
-        let brokers = kafka::start(&self.supervisor, &self.folders, &self.ports, self.progress).await?;
+        let brokers = kafka::start(&self.supervisor, &self.folders, &self.ports, &self.disks, self.progress).await?;
         self.progress.line(&format!("Kafka on {brokers}"));
         Ok(brokers)
     }
@@ -137,7 +161,7 @@ impl Stack {
         if let Some(urls) = &self.options.external.redis {
             return Ok((urls.clone(), None));
         }
-        let redis = Redis::start(&self.supervisor, &self.folders, &self.ports, &self.options).await?;
+        let redis = Redis::start(&self.supervisor, &self.folders, &self.ports, &self.disks, &self.options).await?;
         self.progress.line(&format!("Redis on {}", join(&self.ports.redis)));
         Ok((redis.urls(), Some(redis)))
     }
@@ -146,7 +170,7 @@ impl Stack {
         if let Some((url, replica_url)) = &self.options.external.postgres {
             return Ok(vec![PostgresInfo { url: url.clone(), replica_url: replica_url.clone() }]);
         }
-        let servers = postgres::start(&self.supervisor, &self.folders, &self.ports, &self.options).await?;
+        let servers = postgres::start(&self.supervisor, &self.folders, &self.ports, &self.disks, &self.options).await?;
         self.progress.line(&format!(
             "PostgreSQL on {}, replica on {}",
             join(&self.ports.postgres),
@@ -179,6 +203,7 @@ impl Stack {
             api_urls: all(self.ports.api, |copy| copy.api),
             writer_urls: all(self.ports.writer, |copy| copy.writer),
             parts: Vec::new(),
+            faults: Faults::default(),
             collector_url: format!("http://127.0.0.1:{}", self.ports.collector),
             kafka_brokers,
             redis_urls,
@@ -189,7 +214,7 @@ impl Stack {
         }
     }
 
-    async fn start_ours(&self, info: &StackInfo) -> Result<()> {
+    async fn start_ours(&self, info: &mut StackInfo) -> Result<()> {
         let root = &self.options.root;
         let binaries = Binaries::find(root, self.options.profile)?;
         let keys = self.folders.state.join("keys");
@@ -206,24 +231,30 @@ impl Stack {
             binaries.compose(root, &self.folders.state),
         )?;
         self.progress.line("tables, topics, keys and the supergraph are in place");
+        if self.options.faults {
+            info.faults.clocks = wiring::clocks(info)?;
+            info.faults.supergraphs = wiring::supergraphs(info, &composed)?;
+        }
         self.launch_ours(&binaries, info, &composed).await?;
         population::load(&binaries, info, self.options.people, self.progress).await
     }
 
     /// Writers and APIs, then routers; the first of each on the addresses of the configuration.
     async fn launch_ours(&self, binaries: &Binaries, info: &StackInfo, composed: &Path) -> Result<()> {
-        let (config, writer_config) = (path_text(&info.config), path_text(&info.writer_config()));
         let mut launches = Vec::new();
         for (index, url) in info.writer_urls.iter().enumerate() {
-            let args = ["--config", &writer_config, "run"];
-            let mut writer = Ours::new("writer", index, binaries.path("velvet-writer"), &args);
+            let told = Told::of("writer", index, info, &self.ports)?;
+            let args = ["--config", &path_text(&told.info.writer_config()), "run"];
+            let mut writer = Ours::new(told, binaries.path("velvet-writer"), &args);
             if index > 0 {
                 writer.listens("VELVET_WRITER__LISTEN", url);
             }
             launches.push(self.launch(writer, format!("{url}/ready"), 1));
         }
         for (index, url) in info.api_urls.iter().enumerate() {
-            let mut api = Ours::new("api", index, binaries.path("velvet"), &["--config", &config]);
+            let told = Told::of("api", index, info, &self.ports)?;
+            let args = ["--config", &path_text(&told.info.config)];
+            let mut api = Ours::new(told, binaries.path("velvet"), &args);
             if index > 0 {
                 api.listens("VELVET_API__LISTEN", url);
             }
@@ -232,14 +263,18 @@ impl Stack {
         futures::future::try_join_all(launches).await?;
         self.progress.line(&format!("writer on {}, API on {}", info.writer_url, info.api_url));
         let yaml = path_text(&self.options.root.join("router/router.yaml"));
-        let args = ["--config", &yaml, "--supergraph", &path_text(composed)];
         let first = [self.ports.router, self.ports.router_health, self.ports.router_metrics];
         let more = self.ports.copies.iter().map(|copy| [copy.router, copy.router_health, copy.router_metrics]);
-        let launches = std::iter::once(first).chain(more).enumerate().map(|(index, listen)| {
-            let mut router = Ours::new("router", index, binaries.path("velvet-router"), &args);
-            router.env = config::router_env(info, listen);
-            self.launch(router, format!("http://127.0.0.1:{}/health", listen[1]), 3)
-        });
+        let mut launches = Vec::new();
+        for (index, listen) in std::iter::once(first).chain(more).enumerate() {
+            let told = Told::of("router", index, info, &self.ports)?;
+            let supergraph = info.faults.supergraphs.get(&told.name).map_or(composed, PathBuf::as_path);
+            let args = ["--config", &yaml, "--supergraph", &path_text(supergraph)];
+            let env = config::router_env(&told.info, listen);
+            let mut router = Ours::new(told, binaries.path("velvet-router"), &args);
+            router.env.extend(env);
+            launches.push(self.launch(router, format!("http://127.0.0.1:{}/health", listen[1]), 3));
+        }
         futures::future::try_join_all(launches).await?;
         self.progress.line(&format!("router on {}", info.router_urls.join(", ")));
         Ok(())
@@ -274,11 +309,9 @@ struct Ours {
 }
 
 impl Ours {
-    /// The first of a kind has the kind's name, the others a number as well.
-    fn new(kind: &str, index: usize, program: PathBuf, args: &[&str]) -> Self {
-        let name = if index == 0 { kind.to_owned() } else { format!("{kind}-{index}") };
+    fn new(told: Told, program: PathBuf, args: &[&str]) -> Self {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        Self { name, program, args, env: Vec::new() }
+        Self { name: told.name, program, args, env: told.env }
     }
 
     fn listens(&mut self, variable: &str, url: &str) {
@@ -333,7 +366,9 @@ pub fn is_owned(state: &Path) -> bool {
 
 /// Removes what an earlier stack has left in its folder, but for the lock.
 fn clear(state: &Path) -> Result<()> {
-    let known = ["data", "logs", "pids", "keys", "schema", "postgres"].map(|name| state.join(name));
+    let known = ["data", "logs", "pids", "keys", "schema", "postgres", "told", "clocks", "supergraphs"];
+    let known = known.map(|name| state.join(name));
+    disks::unmount_below(&[&state.join("data"), &state.join("postgres"), &servers::postgres::outside(state)]);
     for folder in known.into_iter().chain([servers::postgres::outside(state)]) {
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;

@@ -12,6 +12,8 @@ use tokio::process::Command;
 
 use super::ready::{Ready, brokers_known};
 use super::{Folders, find_program, private_folder, run};
+use crate::disks::Disks;
+use crate::links::address;
 use crate::poll::until;
 use crate::ports::Ports;
 use crate::process::Spec;
@@ -36,10 +38,19 @@ struct Cluster<'a> {
     archive: Archive,
     /// Broker's and controller's port of each node.
     nodes: Vec<(u16, u16)>,
+    /// Of each node, the ports of its listeners for links.
+    links: &'a [Vec<u16>],
+    disks: &'a Disks,
     id: String,
 }
 
-pub async fn start(supervisor: &Supervisor, folders: &Folders, ports: &Ports, progress: Progress) -> Result<String> {
+pub async fn start(
+    supervisor: &Supervisor,
+    folders: &Folders,
+    ports: &Ports,
+    disks: &Disks,
+    progress: Progress,
+) -> Result<String> {
     let java = find_program("java", &[]).context("java is not installed (package openjdk-17-jre-headless)")?;
     let home = install(progress).await?;
     let mut nodes = vec![(ports.kafka, ports.kafka_controller)];
@@ -47,7 +58,8 @@ pub async fn start(supervisor: &Supervisor, folders: &Folders, ports: &Ports, pr
     // An id that begins with a dash would be taken for an option.
     let id = format!("v{}", &URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())[1..]);
     let archive = archive(&home, &java);
-    let cluster = Cluster { supervisor, classes: format!("{}/*", home.display()), java, archive, nodes, id };
+    let (classes, links) = (format!("{}/*", home.display()), ports.kafka_links.as_slice());
+    let cluster = Cluster { supervisor, classes, java, archive, nodes, links, disks, id };
     // A node is ready when most of the others are there.
     let each = (0..cluster.nodes.len()).map(|index| cluster.node(folders, index));
     let brokers = futures::future::try_join_all(each).await?.join(",");
@@ -67,6 +79,7 @@ impl Cluster<'_> {
         private_folder(&folder)?;
         let properties = folder.join("server.properties");
         let data = folder.join("log");
+        self.disks.mount(&name, &data).await?;
         fs::write(&properties, self.properties(index, &data)).context("writing Kafka's properties")?;
         let log4j = folder.join("log4j2.yaml");
         fs::write(&log4j, LOG4J).context("writing Kafka's log configuration")?;
@@ -105,7 +118,17 @@ impl Cluster<'_> {
         let (port, controller) = self.nodes[index];
         let voters = self.nodes.iter().enumerate().map(|(node, (_, port))| format!("{}@127.0.0.1:{port}", node + 1));
         let copies = self.nodes.len();
+        let links = self.links.get(index).map_or(&[][..], Vec::as_slice);
+        let for_each = |text: fn(usize, u16) -> String| {
+            links.iter().enumerate().map(|(process, port)| text(process, *port)).collect::<String>()
+        };
         PROPERTIES
+            .replace("{link_listeners}", &for_each(|process, port| format!(",LINK{process}://127.0.0.1:{port}")))
+            .replace(
+                "{link_addresses}",
+                &for_each(|process, port| format!(",LINK{process}://{}:{port}", address(process))),
+            )
+            .replace("{link_protocols}", &for_each(|process, _| format!(",LINK{process}:PLAINTEXT")))
             .replace("{node}", &(index + 1).to_string())
             .replace("{voters}", &voters.collect::<Vec<_>>().join(","))
             .replace("{copies}", &copies.to_string())

@@ -12,6 +12,7 @@ use tokio::process::Command;
 use super::ready::Ready;
 use super::{Account, Folders, find_program, private_file, private_folder, run, secret};
 use crate::database::Database;
+use crate::disks::Disks;
 use crate::info::PostgresInfo;
 use crate::options::StackOptions;
 use crate::ports::Ports;
@@ -32,12 +33,14 @@ struct Site<'a> {
     account: Option<Account>,
     password: String,
     fsync: bool,
+    disks: &'a Disks,
 }
 
 pub async fn start(
     supervisor: &Supervisor,
     folders: &Folders,
     ports: &Ports,
+    disks: &Disks,
     options: &StackOptions,
 ) -> Result<Vec<PostgresInfo>> {
     let account = account().await?;
@@ -48,6 +51,7 @@ pub async fn start(
         account,
         password: secret(&folders.state.join("postgres-password"))?,
         fsync: options.fsync,
+        disks,
     };
     let each = (0..options.primaries).map(|index| {
         let replica = (index == 0 || options.replica_for_each).then(|| ports.replicas[index]);
@@ -58,7 +62,7 @@ pub async fn start(
 
 impl Site<'_> {
     async fn pair(&self, index: usize, port: u16, replica: Option<u16>) -> Result<PostgresInfo> {
-        let primary = self.folder.join(format!("primary-{index}"));
+        let primary = self.home(&format!("postgres-{index}"), &format!("primary-{index}")).await?;
         if !primary.join("velvet.conf").is_file() {
             self.init(&primary).await?;
         }
@@ -67,7 +71,7 @@ impl Site<'_> {
         self.create_database(port).await?;
         let mut postgres = PostgresInfo { url: self.url(port), replica_url: None };
         if let Some(replica_port) = replica {
-            let folder = self.folder.join(format!("replica-{index}"));
+            let folder = self.home(&format!("replica-{index}"), &format!("replica-{index}")).await?;
             if !folder.join("standby.signal").is_file() {
                 self.copy(&folder, port).await?;
             }
@@ -77,6 +81,16 @@ impl Site<'_> {
             postgres.replica_url = Some(self.url(replica_port));
         }
         Ok(postgres)
+    }
+
+    /// Where a server has its folder: on its disk when it has one.
+    async fn home(&self, part: &str, name: &str) -> Result<PathBuf> {
+        let disk = self.folder.join(format!("{name}.disk"));
+        if !self.disks.mount(part, &disk).await? {
+            return Ok(self.folder.join(name));
+        }
+        own(&disk, self.account)?;
+        Ok(disk.join(name))
     }
 
     fn url(&self, port: u16) -> String {

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use super::ready::Ready;
 use super::{Folders, find_program, private_folder};
+use crate::disks::Disks;
 use crate::options::{RedisLayout, StackOptions};
 use crate::poll::until;
 use crate::ports::Ports;
@@ -49,6 +50,7 @@ impl Redis {
         supervisor: &Supervisor,
         folders: &Folders,
         ports: &Ports,
+        disks: &Disks,
         options: &StackOptions,
     ) -> Result<Self> {
         let program =
@@ -65,6 +67,7 @@ impl Redis {
         let mut specs = Vec::new();
         for (index, folder) in redis.folders.iter().enumerate() {
             private_folder(folder)?;
+            disks.mount(&format!("redis-{index}"), folder).await?;
             let args = arguments(options, ports.redis[index], ports.redis_bus[index]);
             specs.push(Spec {
                 name: format!("redis-{index}"),
