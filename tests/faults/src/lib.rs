@@ -18,6 +18,7 @@ pub mod nemesis;
 pub mod person;
 pub mod quiet;
 pub mod random;
+pub mod roll;
 pub mod run;
 pub mod stored;
 pub mod talk;

@@ -4,12 +4,21 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use std::{process::ExitCode, time::Duration};
-use velvet_faults::run::{self, Plan};
+use std::{fmt, process::ExitCode, time::Duration};
+use velvet_faults::{
+    nemesis,
+    run::{self, Plan},
+};
+use velvet_kernel::planted::Bug;
 use velvet_kit::Handle;
 
 #[derive(Debug, Parser)]
-#[command(name = "velvet-faults", about = "Breaks a running stack by a seed, and checks what is left")]
+#[command(
+    name = "velvet-faults",
+    about = "Breaks a running stack by a seed, and checks what is left",
+    args_override_self = true
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Arguments {
     /// The seed; a fresh one when left out.
     #[arg(long)]
@@ -32,40 +41,94 @@ struct Arguments {
     /// A bug has been planted: it is a failure when no seed refutes.
     #[arg(long)]
     expect_refuted: bool,
+    /// Prints the names of the bugs that can be planted, and ends.
+    #[arg(long)]
+    bugs: bool,
+}
+
+/// How a seed ended.
+enum Ending {
+    Held,
+    /// The invariants that do not hold.
+    Refuted(String),
+    /// It could not be judged.
+    Broke(String),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held => write!(f, "all invariants hold"),
+            Self::Refuted(invariants) => write!(f, "REFUTED: {invariants}"),
+            Self::Broke(cause) => write!(f, "COULD NOT BE JUDGED: {cause}"),
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    if arguments.bugs {
+        Bug::ALL.into_iter().for_each(|bug| println!("{}", bug.name()));
+        return Ok(ExitCode::SUCCESS);
+    }
     let stack = Handle::from_env()?;
     let _turn = stack.exclusive().await?;
-    let first = arguments.seed.unwrap_or_else(|| u64::from(uuid::Uuid::new_v4().as_fields().0));
-    let mut refuted = Vec::new();
+    let first = arguments.seed.unwrap_or_else(|| match arguments.seeds {
+        1 => u64::from(uuid::Uuid::new_v4().as_fields().0),
+        _ => 1,
+    });
+    let mut endings = Vec::new();
     for seed in first..first + arguments.seeds {
-        let plan = Plan {
-            seed,
-            length: Duration::try_from_secs_f64(arguments.minutes * 60.0).context("reading --minutes")?,
-            people: arguments.people,
-            rebuild: !arguments.no_rebuild,
-            breaks: arguments.calm.then(Vec::new),
-        };
-        let report = run::run(&stack, &plan).await.with_context(|| format!("seed {seed}"))?;
-        println!("seed {seed}: {}", report.summary());
-        match report.story() {
-            None => println!("seed {seed}: all invariants hold"),
-            Some(story) => {
-                println!("seed {seed}: {} refutations\n{story}", report.refutations.len());
-                refuted.push(seed);
-                if arguments.expect_refuted {
-                    break;
-                }
-            }
+        let ending = one(&stack, &arguments, seed).await?;
+        println!("seed {seed}: {ending}");
+        let refuted = matches!(ending, Ending::Refuted(_));
+        endings.push((seed, ending));
+        if refuted && arguments.expect_refuted {
+            break;
         }
     }
-    match (arguments.expect_refuted, refuted.is_empty()) {
-        (true, true) => println!("no seed refutes what is known to be wrong"),
-        (false, false) => println!("refuted by the seeds {refuted:?}"),
-        _ => return Ok(ExitCode::SUCCESS),
+    Ok(sum_up(&endings, arguments.expect_refuted))
+}
+
+/// Runs a seed. One that breaks off is no reason not to go on with the next.
+async fn one(stack: &Handle, arguments: &Arguments, seed: u64) -> Result<Ending> {
+    let plan = Plan {
+        seed,
+        length: Duration::try_from_secs_f64(arguments.minutes * 60.0).context("reading --minutes")?,
+        people: arguments.people,
+        rebuild: !arguments.no_rebuild,
+        breaks: arguments.calm.then(Vec::new),
+    };
+    let report = match run::run(stack, &plan).await {
+        Ok(report) => report,
+        Err(cause) => {
+            if let Err(cause) = nemesis::heal(stack).await {
+                println!("seed {seed}: the stack is not whole again: {cause:#}");
+            }
+            return Ok(Ending::Broke(format!("{cause:#}")));
+        }
+    };
+    println!("seed {seed}: {}", report.summary());
+    let Some(story) = report.story() else { return Ok(Ending::Held) };
+    println!("seed {seed}: {} refutations\n{story}", report.refutations.len());
+    let refuted = report.refuted();
+    let refuted: Vec<String> = refuted.iter().map(|(name, count)| format!("{name} ({count})")).collect();
+    Ok(Ending::Refuted(refuted.join("; ")))
+}
+
+/// Prints how all have ended; a failure unless that is how they should.
+fn sum_up(endings: &[(u64, Ending)], expect_refuted: bool) -> ExitCode {
+    let count = |wanted: fn(&Ending) -> bool| endings.iter().filter(|(_, ending)| wanted(ending)).count();
+    let held = count(|ending| matches!(ending, Ending::Held));
+    let refuted = count(|ending| matches!(ending, Ending::Refuted(_)));
+    println!("{} seeds: {held} held, {refuted} refuted, {} broke off", endings.len(), endings.len() - held - refuted);
+    for (seed, ending) in endings.iter().filter(|(_, ending)| !matches!(ending, Ending::Held)) {
+        println!("  seed {seed}: {ending}");
     }
-    Ok(ExitCode::FAILURE)
+    let good = if expect_refuted { refuted > 0 } else { held == endings.len() };
+    if expect_refuted && !good {
+        println!("no seed refutes what is known to be wrong");
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -3,17 +3,25 @@
 use crate::{
     history::{History, What},
     random::Random,
+    roll,
 };
+use anyhow::Result;
 use std::{fmt, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
-use velvet_kit::Handle;
+use velvet_kit::{Action, Handle, StackInfo};
 
 /// Breaks that overlap, at most.
 const AT_ONCE: usize = 3;
 /// Groups miss a member after six seconds, Redis a master after two: breaks are shorter and longer than both.
 const LASTS_MS: std::ops::Range<u64> = 300..9_000;
+/// From what nobody notices to what most calls do not wait for.
+const SLOW_MS: std::ops::Range<u64> = 20..600;
+/// A clock that is off by more than a minute is told of by whoever watches machines.
+const SKEW_MS: u64 = 60_000;
+/// Links are many and a network is what breaks first, so they are picked more often than each kind of part.
+const LINKS_WEIGHT: usize = 3;
 
-/// What is done to a part.
+/// What is done to a part, or to a link between two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
     /// SIGKILL, and a start when it is over.
@@ -26,6 +34,108 @@ pub enum Deed {
     Lose,
     /// Connections are dropped; the balancer only.
     Cut,
+    /// Links drop their connections and take no new ones.
+    Refuse,
+    /// Nothing comes through links, and nobody is told.
+    Silence,
+    /// Links wait so many milliseconds with whatever comes through them.
+    Slow(u64),
+    /// A server's disk is full.
+    Fill,
+    /// A process's clock is off by so many milliseconds.
+    Skew(i64),
+    /// A router gets a schema with one field more, and later the old one again.
+    Roll,
+}
+
+/// What there is to break.
+#[derive(Debug, Clone, Default)]
+pub struct Site {
+    pub parts: Vec<String>,
+    pub links: Vec<String>,
+    pub disks: Vec<String>,
+    pub clocks: Vec<String>,
+    pub routers: Vec<String>,
+}
+
+impl Site {
+    pub fn of(info: &StackInfo) -> Self {
+        // Parts are started side by side, so they may come in any order.
+        let sorted = |names: &mut dyn Iterator<Item = &String>| {
+            let mut names: Vec<String> = names.cloned().collect();
+            names.sort();
+            names
+        };
+        Self {
+            parts: sorted(&mut info.parts.iter()),
+            links: sorted(&mut info.faults.links.iter()),
+            disks: sorted(&mut info.faults.disks.keys()),
+            clocks: sorted(&mut info.faults.clocks.keys()),
+            routers: sorted(&mut info.faults.supergraphs.keys()),
+        }
+    }
+
+    /// Kinds of parts, and what else can be broken; whatever comes twice is picked twice as often.
+    fn kinds(&self) -> Vec<&str> {
+        let mut kinds: Vec<&str> = self.parts.iter().map(|part| kind_of(part)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        if self.parts.iter().any(|part| part == "api-1") {
+            kinds.push("balancer");
+        }
+        let more = [("link", &self.links), ("disk", &self.disks), ("clock", &self.clocks), ("schema", &self.routers)];
+        for (kind, _) in more.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let weight = if kind == "link" { LINKS_WEIGHT } else { 1 };
+            kinds.extend(std::iter::repeat_n(kind, weight));
+        }
+        kinds
+    }
+
+    fn pick(&self, random: &mut Random, kind: &str) -> (String, Deed) {
+        let one = |random: &mut Random, names: &[String]| random.pick(names).cloned().unwrap_or_default();
+        match kind {
+            "link" => {
+                let link = one(random, &self.links);
+                let (from, to) = link.split_once('>').unwrap_or_default();
+                let all = format!("{from}>{}*", kind_of(to));
+                let link = if random.percent(50) { all } else { link };
+                (link, of_link(random))
+            }
+            "disk" => (one(random, &self.disks), Deed::Fill),
+            "clock" => (one(random, &self.clocks), Deed::Skew(skew(random))),
+            "schema" => (one(random, &self.routers), Deed::Roll),
+            kind => {
+                let of_kind: Vec<String> = self.parts.iter().filter(|part| kind_of(part) == kind).cloned().collect();
+                let part = random.pick(&of_kind).map_or_else(|| kind.to_owned(), Clone::clone);
+                (part, of_part(random, kind))
+            }
+        }
+    }
+}
+
+fn of_part(random: &mut Random, kind: &str) -> Deed {
+    match (kind, random.below(10)) {
+        ("balancer", _) => Deed::Cut,
+        ("redis", 0 | 1) => Deed::Lose,
+        (_, 0..=4) => Deed::Kill,
+        (_, 5..=7) => Deed::Pause,
+        _ => Deed::Restart,
+    }
+}
+
+fn of_link(random: &mut Random) -> Deed {
+    match random.below(10) {
+        0..=2 => Deed::Refuse,
+        3..=6 => Deed::Silence,
+        _ => Deed::Slow(random.between(SLOW_MS.start, SLOW_MS.end)),
+    }
+}
+
+fn skew(random: &mut Random) -> i64 {
+    // As often by less than a second as by more.
+    let most = if random.percent(50) { 1_000 } else { SKEW_MS };
+    let by = i64::try_from(1 + random.below(most)).unwrap_or(1);
+    if random.percent(50) { by } else { -by }
 }
 
 /// One break.
@@ -47,7 +157,7 @@ impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |time: Duration| time.as_secs_f32();
         let Self { from, lasts, deed, part } = self;
-        write!(f, "{:>6.1} s  {:?} {part} for {:.1} s", seconds(*from), deed, seconds(*lasts))
+        write!(f, "{:>6.1} s  {deed:?} {part} for {:.1} s", seconds(*from), seconds(*lasts))
     }
 }
 
@@ -56,27 +166,18 @@ pub fn kind_of(part: &str) -> &str {
     part.split_once('-').map_or(part, |(kind, _)| kind)
 }
 
-/// The breaks of a run over these parts, in the order in which they begin.
-pub fn schedule(seed: u64, parts: &[String], length: Duration) -> Vec<Break> {
+/// The breaks of a run, in the order in which they begin.
+pub fn schedule(seed: u64, site: &Site, length: Duration) -> Vec<Break> {
     let mut random = Random::of(seed, "nemesis");
-    // Parts are started side by side, so they may come in any order.
-    let mut parts: Vec<&String> = parts.iter().collect();
-    parts.sort();
-    let mut kinds: Vec<&str> = parts.iter().map(|part| kind_of(part)).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    if parts.iter().any(|part| *part == "api-1") {
-        kinds.push("balancer");
-    }
+    let kinds = site.kinds();
     let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     let mut breaks: Vec<Break> = Vec::new();
     let mut from_ms = random.between(500, 2_000);
     while from_ms < length_ms {
         let lasts = Duration::from_millis(random.between(LASTS_MS.start, LASTS_MS.end));
         let kind = random.pick(&kinds).copied().unwrap_or_default();
-        let of_kind: Vec<&String> = parts.iter().copied().filter(|part| kind_of(part) == kind).collect();
-        let part = random.pick(&of_kind).map_or_else(|| kind.to_owned(), |part| (*part).clone());
-        let next = Break { from: Duration::from_millis(from_ms), lasts, deed: deed(&mut random, kind), part };
+        let (part, deed) = site.pick(&mut random, kind);
+        let next = Break { from: Duration::from_millis(from_ms), lasts, deed, part };
         if fits(&next, &breaks) {
             breaks.push(next);
         }
@@ -85,22 +186,17 @@ pub fn schedule(seed: u64, parts: &[String], length: Duration) -> Vec<Break> {
     breaks
 }
 
-fn deed(random: &mut Random, kind: &str) -> Deed {
-    match (kind, random.below(10)) {
-        ("balancer", _) => Deed::Cut,
-        ("redis", 0 | 1) => Deed::Lose,
-        (_, 0..=4) => Deed::Kill,
-        (_, 5..=7) => Deed::Pause,
-        _ => Deed::Restart,
-    }
-}
-
-/// No part is broken twice at once, and of brokers, which must agree, only one.
+/// No part is broken twice at once, nor are two of one process's links, and of brokers, which must agree, only one is.
 fn fits(next: &Break, breaks: &[Break]) -> bool {
     let beside: Vec<&Break> = breaks.iter().filter(|other| other.overlaps(next)).collect();
-    let alike =
-        |other: &&Break| other.part == next.part || (kind_of(&next.part) == "kafka" && kind_of(&other.part) == "kafka");
-    beside.len() < AT_ONCE && !beside.iter().any(alike)
+    beside.len() < AT_ONCE && !beside.iter().any(|other| alike(next, other))
+}
+
+fn alike(one: &Break, other: &Break) -> bool {
+    let of_links = |part: &str| part.split_once('>').map(|(from, _)| from.to_owned());
+    let brokers = [one, other].iter().all(|found| kind_of(&found.part) == "kafka");
+    let links = of_links(&one.part).is_some() && of_links(&one.part) == of_links(&other.part);
+    one.part == other.part || brokers || links
 }
 
 /// Carries a schedule out; returns when the last break is over. What cannot be done is noted, and mended by [`heal`].
@@ -122,57 +218,103 @@ pub async fn carry_out(stack: &Handle, history: &History, breaks: &[Break]) {
     while work.join_next().await.is_some() {}
 }
 
-async fn carry_out_one(stack: &Handle, planned: &Break) -> anyhow::Result<()> {
-    let part = stack.part(&planned.part);
-    match planned.deed {
+async fn carry_out_one(stack: &Handle, planned: &Break) -> Result<()> {
+    let Break { lasts, deed, part: name, .. } = planned;
+    let part = stack.part(name);
+    match *deed {
         Deed::Cut => return stack.cut().await,
+        Deed::Lose => return part.restart_empty().await,
         Deed::Kill => part.kill9().await?,
         Deed::Pause => part.pause().await?,
         Deed::Restart => part.stop().await?,
-        Deed::Lose => return part.restart_empty().await,
+        Deed::Refuse => stack.link(name, Action::Refuse).await?,
+        Deed::Silence => stack.link(name, Action::Silence).await?,
+        Deed::Slow(ms) => stack.link(name, Action::Slow { ms }).await?,
+        Deed::Fill => stack.fill(name).await?,
+        Deed::Skew(by_ms) => stack.skew(name, by_ms)?,
+        Deed::Roll => roll::forth(stack, name).await?,
     }
-    tokio::time::sleep(planned.lasts).await;
-    match planned.deed {
+    tokio::time::sleep(*lasts).await;
+    match *deed {
         Deed::Pause => part.resume().await,
+        Deed::Refuse | Deed::Silence | Deed::Slow(_) => stack.link(name, Action::Open).await,
+        Deed::Fill => {
+            stack.free(name).await?;
+            part.start().await
+        }
+        Deed::Skew(_) => stack.skew(name, 0),
+        Deed::Roll => roll::back(stack, name).await,
         _ => part.start().await,
     }
 }
 
-/// Has every part run and serve.
-pub async fn heal(stack: &Handle) -> anyhow::Result<()> {
-    for part in &stack.info.parts {
+/// Has every part run and serve, every link open, every disk have room, every clock right, every schema the old one.
+pub async fn heal(stack: &Handle) -> Result<()> {
+    let site = Site::of(&stack.info);
+    if !site.links.is_empty() {
+        stack.link("*", Action::Open).await?;
+    }
+    for server in &site.disks {
+        stack.free(server).await?;
+    }
+    for process in &site.clocks {
+        stack.skew(process, 0)?;
+    }
+    for part in &site.parts {
         // It may not be paused, nor even run.
         let _ = stack.part(part).resume().await;
         stack.part(part).spawn().await?;
     }
-    for part in &stack.info.parts {
-        stack.part(part).start().await?;
+    for part in &site.parts {
+        started(stack, part).await?;
+    }
+    for router in &site.routers {
+        roll::back(stack, router).await?;
     }
     Ok(())
+}
+
+/// What had no room left may only now find out that it must end: then it is started once more.
+async fn started(stack: &Handle, part: &str) -> Result<()> {
+    match stack.part(part).start().await {
+        Err(_) => stack.part(part).start().await,
+        Ok(()) => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parts() -> Vec<String> {
-        ["kafka", "kafka-1", "kafka-2", "redis-0", "redis-3", "postgres-0", "api", "api-1", "router"]
-            .map(str::to_owned)
-            .to_vec()
+    const LENGTH: Duration = Duration::from_mins(2);
+
+    fn plain() -> Site {
+        let parts = ["api", "api-1", "kafka", "kafka-1", "kafka-2", "postgres-0", "redis-0", "redis-3", "router"];
+        Site { parts: parts.map(str::to_owned).to_vec(), ..Site::default() }
+    }
+
+    fn whole() -> Site {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Site {
+            links: names(&["api-1>kafka", "api-1>kafka-1", "api>kafka", "router>balancer", "writer>postgres-0"]),
+            disks: names(&["kafka", "postgres-0", "redis-0"]),
+            clocks: names(&["api", "writer"]),
+            routers: names(&["router", "router-1"]),
+            ..plain()
+        }
     }
 
     #[test]
     fn a_schedule_follows_from_its_seed() {
-        let length = Duration::from_mins(2);
-        assert_eq!(schedule(5, &parts(), length), schedule(5, &parts(), length));
-        assert_ne!(schedule(5, &parts(), length), schedule(6, &parts(), length));
-        assert!(schedule(5, &parts(), length).len() > 10);
+        assert_eq!(schedule(5, &whole(), LENGTH), schedule(5, &whole(), LENGTH));
+        assert_ne!(schedule(5, &whole(), LENGTH), schedule(6, &whole(), LENGTH));
+        assert!(schedule(5, &whole(), LENGTH).len() > 10);
     }
 
     #[test]
     fn no_part_is_broken_twice_at_once_and_never_two_brokers() {
-        for seed in 0..50 {
-            let breaks = schedule(seed, &parts(), Duration::from_mins(2));
+        for (seed, site) in (0..50).flat_map(|seed| [(seed, plain()), (seed, whole())]) {
+            let breaks = schedule(seed, &site, LENGTH);
             for (index, one) in breaks.iter().enumerate() {
                 let beside: Vec<&Break> = breaks[..index].iter().filter(|other| other.overlaps(one)).collect();
                 assert!(beside.len() < AT_ONCE && beside.iter().all(|other| other.part != one.part), "{one}");
@@ -180,5 +322,25 @@ mod tests {
                 assert!(brokers == 0 || kind_of(&one.part) != "kafka", "{one}");
             }
         }
+    }
+
+    #[test]
+    fn every_kind_of_fault_comes_where_it_can_and_nowhere_else() {
+        let deeds = |site: &Site| {
+            let breaks = (0..100).flat_map(|seed| schedule(seed, site, LENGTH));
+            let names =
+                breaks.map(|found| format!("{:?}", found.deed).split('(').next().unwrap_or_default().to_owned());
+            names.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(deeds(&plain()), "Cut Kill Lose Pause Restart");
+        assert_eq!(deeds(&whole()), "Cut Fill Kill Lose Pause Refuse Restart Roll Silence Skew Slow");
+    }
+
+    #[test]
+    fn links_are_broken_one_by_one_and_all_of_a_kind_together() {
+        let breaks = (0..100).flat_map(|seed| schedule(seed, &whole(), LENGTH));
+        let links: std::collections::BTreeSet<String> =
+            breaks.map(|found| found.part).filter(|part| part.contains('>')).collect();
+        assert!(links.contains("api-1>kafka*") && links.contains("api-1>kafka-1"), "{links:?}");
     }
 }

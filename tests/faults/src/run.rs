@@ -6,7 +6,7 @@ use crate::{
     checker::{self, Refutation},
     evidence::{Event, Evidence},
     history::{History, What},
-    nemesis::{self, Break},
+    nemesis::{self, Break, Site},
     person::{self, World},
     quiet,
     stored::Stored,
@@ -69,6 +69,15 @@ impl Report {
         Some(format!("{story}  and {rest} more refutations; the whole history is in {}", self.history.display()))
     }
 
+    /// The invariants that do not hold, and how often each is refuted.
+    pub fn refuted(&self) -> BTreeMap<&'static str, usize> {
+        let mut refuted = BTreeMap::new();
+        for refutation in &self.refutations {
+            *refuted.entry(refutation.invariant).or_default() += 1;
+        }
+        refuted
+    }
+
     /// What was looked at, in a line.
     pub fn summary(&self) -> String {
         let count =
@@ -89,7 +98,8 @@ impl Report {
 
 /// Runs a seed on a stack that is held for it alone.
 pub async fn run(stack: &Handle, plan: &Plan) -> Result<Report> {
-    let breaks = plan.breaks.clone().unwrap_or_else(|| nemesis::schedule(plan.seed, &stack.info.parts, plan.length));
+    let breaks =
+        plan.breaks.clone().unwrap_or_else(|| nemesis::schedule(plan.seed, &Site::of(&stack.info), plan.length));
     println!("seed {}: {} breaks in {} s", plan.seed, breaks.len(), plan.length.as_secs());
     for planned in &breaks {
         println!("  {planned}");

@@ -13,8 +13,9 @@ const LINES_MAX: usize = 60;
 const LINE_LENGTH_MAX: usize = 400;
 /// Rows of one table that are shown.
 const ROWS_MAX: usize = 5;
-/// What is told of breaks, and of streams' comings and goings, around the rest, in milliseconds.
-const AROUND_MS: (i64, i64) = (5_000, 1_000);
+/// What is told of breaks, and of streams' comings and goings, around the rest, in milliseconds: no break lasts longer, so
+/// all that were going on are named.
+const AROUND_MS: (i64, i64) = (9_000, 1_000);
 
 /// A moment of the run, and what is told of it.
 type Line = (i64, String);

@@ -52,7 +52,7 @@ fn world() -> Evidence {
     decide(&mut evidence);
     let mut history = Vec::new();
     for (position, client_id) in [(1, "one"), (2, "two")] {
-        let (operation, key, trace) = ("sendMessage", Some(client_id.to_owned()), String::new());
+        let (operation, key, trace) = ("sendMessage", Some(client_id.to_owned()), format!("trace-{client_id}"));
         let input = json!({ "conversationId": TALK, "clientId": client_id, "body": client_id });
         let request = Arc::new(Request { id: position, operation, key, input, trace });
         let payload = json!({ "__typename": "MessageSent", "message": { "position": position } });
@@ -280,12 +280,15 @@ fn two_accounts_of_one_address_are_found() {
 }
 
 #[test]
-fn a_story_tells_what_was_asked_and_logged_and_stored() {
+fn a_story_tells_what_was_asked_and_logged_and_stored_and_what_was_broken() {
     let mut evidence = world();
     messages_of(&mut evidence)[1]["position"] = json!(7);
     let refutations = check(&evidence);
+    let deed = "Silence api>kafka* for 2.0 s".to_owned();
+    evidence.history.insert(0, Entry { at_ms: 0, who: "nemesis".to_owned(), what: What::Done { deed } });
     let story = tell(&evidence, &refutations[0]);
-    for part in ["asks #2 sendMessage", "is answered #2", "messaging.intake/0@2", "stored in messages"] {
+    let parts = ["asks #2 sendMessage", "trace trace-two", "is answered #2", "Silence api>kafka*"];
+    for part in parts.into_iter().chain(["messaging.intake/0@2", "stored in messages"]) {
         assert!(story.contains(part), "{part} is not in {story}");
     }
     assert_eq!(Stored::default().of("messages"), &[] as &[Value]);
