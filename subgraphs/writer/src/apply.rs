@@ -36,7 +36,7 @@ pub enum Error {
 
 impl Error {
     /// What is wrong with the data, if it is the data's fault.
-    fn cause(&self) -> Option<String> {
+    pub fn cause(&self) -> Option<String> {
         match self {
             Self::Database(error) | Self::Positions(positions::Error::Database(error)) => {
                 (class_of(error) == Class::Data).then(|| cause_of(error))

@@ -2,8 +2,10 @@
 
 use crate::retry::{self, Stopped};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 use velvet_kernel::{
     log::{Log, NewEvent, Recorded, Topic, Unreadable},
     telemetry,
@@ -28,6 +30,12 @@ pub struct DeadLetter {
     pub key: String,
     /// Its version.
     pub version: u64,
+    /// Its id, if it was an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
+    /// When it happened, if it was an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<DateTime<Utc>>,
     /// Why.
     pub cause: String,
     /// Its data.
@@ -53,6 +61,19 @@ impl Bytes {
             Err(_) => Self::Base64(STANDARD.encode(bytes)),
         }
     }
+
+    /// The bytes; none when they are not what [`Self::of`] made.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Text(text) => Some(text.clone().into_bytes()),
+            Self::Base64(text) => STANDARD.decode(text).ok(),
+        }
+    }
+}
+
+/// The key of all that is said of one record, so that it stays in its order.
+pub fn key(topic: &str, partition: i32, offset: i64) -> String {
+    format!("{topic}/{partition}/{offset}")
 }
 
 /// Puts records aside.
@@ -77,6 +98,8 @@ impl DeadLetters {
             kind: event.kind.clone(),
             key: event.key.clone(),
             version: event.version.0,
+            id: Some(event.id),
+            time: Some(event.time),
             cause,
             data: Bytes::of(&event.data),
         };
@@ -92,6 +115,8 @@ impl DeadLetters {
             kind: unreadable.kind.clone().unwrap_or_default(),
             key: String::from_utf8_lossy(&unreadable.key).into_owned(),
             version: 0,
+            id: None,
+            time: None,
             cause: telemetry::chain(&unreadable.cause),
             data: Bytes::of(&unreadable.data),
         };
@@ -101,7 +126,7 @@ impl DeadLetters {
     async fn append(&self, letter: DeadLetter) -> Result<(), Stopped> {
         let place = [letter.topic.as_str(), &letter.partition.to_string(), &letter.offset.to_string()];
         let id = derived_id(&["dead-letter", place[0], place[1], place[2]]);
-        let event = NewEvent::new(id, KIND, place.join("/"), SystemClock.now(), &letter);
+        let event = NewEvent::new(id, KIND, key(place[0], letter.partition, letter.offset), SystemClock.now(), &letter);
         let topic = Topic::dead_letters();
         retry::until_done("dead_letter", &self.stop, || self.log.append(&topic, &event)).await?;
         tracing::error!(
@@ -126,17 +151,20 @@ mod tests {
         let (topic, kind, key) = ("t".to_owned(), "k".to_owned(), "e".to_owned());
         let cause = "c".to_owned();
         let data = Bytes::of(data);
-        serde_json::to_value(DeadLetter { topic, partition: 1, offset: 2, kind, key, version: 3, cause, data }).unwrap()
+        let (id, time) = (Some(Uuid::nil()), None);
+        let letter = DeadLetter { topic, partition: 1, offset: 2, kind, key, version: 3, id, time, cause, data };
+        serde_json::to_value(letter).unwrap()
     }
 
     #[test]
     fn a_dead_letter_has_every_byte_of_its_record() {
         assert_eq!(
             letter(b"{\"a\""),
-            json!({ "topic": "t", "partition": 1, "offset": 2, "kind": "k", "key": "e", "version": 3, "cause": "c", "data": "{\"a\"" })
+            json!({ "topic": "t", "partition": 1, "offset": 2, "kind": "k", "key": "e", "version": 3, "id": Uuid::nil(), "cause": "c", "data": "{\"a\"" })
         );
         assert_eq!(letter(&[0xff, 0])["data_base64"], "/wA=");
         let read: DeadLetter = serde_json::from_value(letter(&[0xff, 0])).unwrap();
         assert_eq!(read.data, Bytes::Base64("/wA=".to_owned()));
+        assert_eq!(read.data.bytes(), Some(vec![0xff, 0]));
     }
 }

@@ -73,7 +73,7 @@ async fn apply_all<W: Work>(applier: &Applier<W>, portions: &[Portion]) -> Resul
 }
 
 /// Upserts the rows that decided events carry.
-struct Rows;
+pub struct Rows;
 
 #[async_trait]
 impl Work for Rows {

@@ -4,6 +4,8 @@
 //! - [`commands`] decides what must be unique or limited, in one transaction of one shard, and
 //!   [`outbox`] carries the decisions to the log.
 //! - [`warm`] reads rows back for the views: of one entity, or of everything ([`rebuild`]).
+//! - [`replay`] applies records that could not be applied, once their cause is mended.
+//! - [`shards`] knows which server has which shard, and moves them.
 //! - [`calibrate`] reads back samples, so that views that drifted are put right.
 //!
 //! What the writer knows of a domain is one module: its tables and how decided events become rows
@@ -26,6 +28,7 @@ pub mod outbox;
 pub mod positions;
 pub mod reader;
 pub mod rebuild;
+pub mod replay;
 pub mod retry;
 pub mod run;
 pub mod shards;

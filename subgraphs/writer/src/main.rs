@@ -4,7 +4,11 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, time::Duration};
 use velvet_kernel::config::Config;
-use velvet_writer::{domain::DOMAINS, migrate, operate, run, shards};
+use velvet_writer::{
+    domain::DOMAINS,
+    migrate, operate, replay, run,
+    shards::{self, moving},
+};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -32,9 +36,53 @@ enum Command {
         #[arg(long, default_value_t = 3600)]
         timeout: u64,
     },
+    /// Says where the shards are, and moves them from server to server.
+    #[command(subcommand)]
+    Shard(ShardCommand),
+    /// Shows the records that could not be applied, and applies them once their cause is mended.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// Compares the stored positions with the log: what each shard still has to read, and whether the log has it.
+    Positions,
     /// Looks after the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum ShardCommand {
+    /// Says which server has each shard, and what copies have stayed behind.
+    List,
+    /// Moves a shard to another server of the configuration while everything runs.
+    Move {
+        /// Its number, 0 to 15.
+        #[arg(long)]
+        shard: u8,
+        /// The server's host and port, as `shard list` has them.
+        #[arg(long)]
+        to: String,
+        /// How long copying may take, in seconds.
+        #[arg(long, default_value_t = 86_400)]
+        timeout: u64,
+    },
+    /// Drops the copies that moves of a shard have left behind.
+    DropOld {
+        /// Its number, 0 to 15.
+        #[arg(long)]
+        shard: u8,
+    },
+}
+
+#[derive(Subcommand)]
+enum DeadLettersCommand {
+    /// Shows those that have not been replayed.
+    List,
+    /// Applies those that have not been replayed.
+    Replay {
+        /// Only the record at this place: topic/partition/offset.
+        #[arg(long)]
+        at: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -62,9 +110,24 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Rebuild { timeout } => operate::rebuild(&config, Duration::from_secs(timeout)).await,
+        Command::Shard(command) => shard(&config, command).await,
+        Command::DeadLetters(DeadLettersCommand::List) => replay::list(&config).await,
+        Command::DeadLetters(DeadLettersCommand::Replay { at }) => replay::run(&config, at.as_deref()).await,
+        Command::Positions => operate::positions(&config).await,
         Command::Config(ConfigCommand::Check) => {
             println!("the configuration is right: {} shards, {} domains", shards::COUNT, DOMAINS.len());
             Ok(())
         }
+    }
+}
+
+async fn shard(config: &Config, command: ShardCommand) -> anyhow::Result<()> {
+    let servers = &config.writer.postgres;
+    match command {
+        ShardCommand::List => moving::list(servers).await,
+        ShardCommand::Move { shard, to, timeout } => {
+            moving::run(servers, shard, &to, Duration::from_secs(timeout)).await
+        }
+        ShardCommand::DropOld { shard } => moving::drop_old(servers, shard).await,
     }
 }

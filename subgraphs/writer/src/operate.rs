@@ -2,16 +2,19 @@
 
 use crate::{
     accounts::rows::{sessions, users},
+    commands, decided,
     matching::rows::{blocks, matches, swipes},
     messaging::rows::{conversations, messages, reactions, read_marks},
+    positions::{self, Place},
     shards::{COUNT, Shards},
 };
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use sea_orm::{DbErr, EntityTrait, PaginatorTrait as _};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 use velvet_kernel::{
     config::Config,
+    log::{Topic, ranges},
     process::connect_store,
     project::rebuilt_rows,
     store::{CANARIES, Call},
@@ -53,6 +56,37 @@ pub async fn rebuild(config: &Config, timeout: Duration) -> anyhow::Result<()> {
             );
         }
     }
+}
+
+/// Compares the stored positions with the log. Fails when the log has forgotten records that a shard still needs.
+pub async fn positions(config: &Config) -> anyhow::Result<()> {
+    let shards = Shards::open(&config.writer.postgres).await?;
+    let mut stored: HashMap<Place, i64> = HashMap::new();
+    for shard in 0..COUNT {
+        let read = positions::read(shards.primary(shard)).await;
+        stored.extend(read.with_context(|| format!("reading the positions of shard {shard}"))?);
+    }
+    let mut forgotten = 0;
+    for Topic(topic) in decided::topics().into_iter().chain(commands::topics()) {
+        let ranges =
+            ranges(&config.kafka, &Topic(topic.clone())).await.with_context(|| format!("asking for {topic}"))?;
+        let (mut behind, mut spare) = (0, i64::MAX);
+        for (partition, (begins, ends)) in (0..).zip(ranges) {
+            let place = Place { topic: topic.clone(), partition };
+            let position = stored.get(&place).copied().unwrap_or_default();
+            behind += (ends - position).max(0);
+            spare = spare.min(position - begins);
+            if position < begins {
+                forgotten += begins - position;
+                println!("{topic}/{partition}: the log begins at {begins}, the shard stands at {position}");
+            }
+        }
+        println!("{topic:<22} {behind} to be read; the log reaches back {} further", spare.max(0));
+    }
+    if forgotten > 0 {
+        bail!("the log has forgotten {forgotten} records that have not been applied");
+    }
+    Ok(())
 }
 
 /// The rows of all shards that a rebuild reads.

@@ -19,6 +19,8 @@ const READ_WAIT: Duration = Duration::from_millis(500);
 /// A partition can be sought once the client has begun to fetch it; that takes a moment after the assignment.
 const SEEK_ATTEMPTS_MAX: u32 = 100;
 const SEEK_PAUSE: Duration = Duration::from_millis(50);
+/// A session that lasted as long as this did its work; the next one begins at once.
+const SESSION_LASTING: Duration = Duration::from_secs(5);
 
 /// Why reading must begin anew.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,21 @@ pub enum Error {
     /// Kafka's client has failed.
     #[error("reading the log")]
     Log(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The log has forgotten records that have not been applied: it was kept for less than they waited, or than the age
+    /// of a backup. They are lost to this shard, so nothing goes on until somebody has seen it.
+    #[error(
+        "{topic}/{partition} begins at {offset}, after the stored position {position}: see velvet-writer positions"
+    )]
+    Forgotten {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// What came.
+        offset: i64,
+        /// What was asked for.
+        position: i64,
+    },
     /// The log gave something from before the stored position: it was sought in vain, or is not the
     /// log that the position was of.
     #[error("{topic}/{partition} gave {offset}, before the stored position {position}")]
@@ -175,7 +192,29 @@ impl Reader {
         }
     }
 
+    /// A partition's records have no gaps, so what comes first is what was asked for, unless that is gone.
+    fn check_first(&self, batch: &Batch) -> Result<(), Error> {
+        let events = batch.events.iter().map(|event| (&event.topic, event.partition, event.offset));
+        let malformed = batch.malformed.iter().map(|record| (&record.topic, record.partition, record.offset));
+        let mut first: BTreeMap<Place, i64> = BTreeMap::new();
+        for (topic, partition, offset) in events.chain(malformed) {
+            let place = Place { topic: topic.0.clone(), partition };
+            first.entry(place).and_modify(|first| *first = offset.min(*first)).or_insert(offset);
+        }
+        for (place, offset) in first {
+            if let Some(position) = self.positions.get(&place)
+                && offset > *position
+            {
+                metrics::counter!("velvet_writer_forgotten_total").increment(1);
+                let Place { topic, partition } = place;
+                return Err(Error::Forgotten { topic, partition, offset, position: *position });
+            }
+        }
+        Ok(())
+    }
+
     fn split(&self, batch: &mut Batch) -> Result<Vec<Portion>, Error> {
+        self.check_first(batch)?;
         let mut portions: BTreeMap<u8, Portion> = BTreeMap::new();
         for (partition, end) in batch.ends() {
             let place = Place::from(partition);
@@ -246,13 +285,18 @@ where
     F: FnMut() -> R,
     R: Future<Output = Result<(), Error>>,
 {
+    let mut backoff = Backoff::default();
     while !stop.is_cancelled() {
+        let started = Instant::now();
         let Err(error) = session().await else { continue };
         if matches!(error, Error::Stopped(_)) {
             return;
         }
         retry::note(what, &error);
-        if Backoff::default().pause(stop).await.is_err() {
+        if started.elapsed() >= SESSION_LASTING {
+            backoff = Backoff::default();
+        }
+        if backoff.pause(stop).await.is_err() {
             return;
         }
     }

@@ -67,6 +67,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         loops.spawn(decided::run(Arc::clone(&parts), lane.clone()));
         loops.spawn(commands::run(Arc::clone(&parts), lane));
     }
+    let located = Arc::clone(&parts);
+    loops.spawn(async move { located.shards.follow(&located.stop).await });
     loops.spawn(warm::run(Arc::clone(&parts)));
     loops.spawn(calibrate::run(Arc::clone(&parts)));
     loops.spawn(lag::run(Arc::clone(&parts)));

@@ -1,11 +1,23 @@
 //! The shards: which server holds which, and the connections to them.
 
+use futures::future::join_all;
+use map::Tenure;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, AtomicUsize, Ordering},
+    time::Duration,
+};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 use velvet_kernel::{
     config::PostgresConfig,
     log::{SHARDS, partition_of, shard_of_partition},
 };
+
+pub mod fence;
+pub mod map;
+pub mod moving;
+pub mod replication;
 
 /// How many shards there are.
 pub const COUNT: u8 = 16;
@@ -24,6 +36,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A writer that froze within a transaction must not hold its rows against the one that follows it.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often the servers are asked which shards they have: a shard that moved is written again within this and the
+/// pause of whoever retries.
+const LOCATE_PAUSE: Duration = Duration::from_millis(250);
+/// A server that does not say within this is asked again at the next look.
+const LOCATE_PATIENCE: Duration = Duration::from_secs(1);
+/// A schema that there is never.
+const NO_SCHEMA: &str = "shard_of_nobody";
 
 /// What is wrong with the map of the shards.
 #[derive(Debug, thiserror::Error)]
@@ -112,46 +132,147 @@ pub fn options(url: &str, shard: u8, connections: u32) -> ConnectOptions {
     options
 }
 
-/// The connections to all shards. They are made when first used, so that a writer starts while a
-/// server is down.
+/// The connections to all shards. They are made when first used, so that a writer starts while a server is down.
+///
+/// Which server a shard is on is what the servers themselves say ([`map`]), whatever the configuration says. A shard of
+/// which none of them has said so yet is nowhere: whatever is asked of it fails, and is tried again.
 #[derive(Debug)]
 pub struct Shards {
-    primaries: Vec<DatabaseConnection>,
-    replicas: Vec<DatabaseConnection>,
+    servers: Vec<Server>,
+    places: Vec<Place>,
+    nowhere: DatabaseConnection,
     replicated: bool,
 }
 
+/// A server, and the connections to the shards that it has held while this process ran.
+#[derive(Debug)]
+struct Server {
+    config: PostgresConfig,
+    map: DatabaseConnection,
+    replicated_map: Option<DatabaseConnection>,
+    shards: Vec<OnceCell<Pools>>,
+}
+
+#[derive(Debug)]
+struct Pools {
+    primary: DatabaseConnection,
+    replica: DatabaseConnection,
+}
+
+/// Where a shard is: its server's number, and the generation that said so. A lower one is out of date.
+#[derive(Debug)]
+struct Place {
+    server: AtomicUsize,
+    generation: AtomicI64,
+}
+
+/// No server's number.
+const NOWHERE: usize = usize::MAX;
+
 impl Shards {
-    /// Reads the map.
+    /// Reads the configuration, and asks the servers what each has.
     pub async fn open(config: &[PostgresConfig]) -> Result<Self, Error> {
-        let servers = servers(config)?;
-        let mut shards = Self { primaries: Vec::new(), replicas: Vec::new(), replicated: false };
-        for (shard, server) in (0..COUNT).zip(servers) {
-            let address = |source| Error::Address { shard, source };
-            let primary = Database::connect(options(&server.url, shard, CONNECTIONS_MAX)).await.map_err(address)?;
-            let replica = server.replica_url.as_deref().unwrap_or(&server.url);
-            shards.replicated |= server.replica_url.is_some();
-            let replica = Database::connect(options(replica, shard, REPLICA_CONNECTIONS_MAX)).await.map_err(address)?;
-            shards.primaries.push(primary);
-            shards.replicas.push(replica);
+        let home = servers(config)?[0];
+        let mut nowhere = options(&home.url, 0, 1);
+        nowhere.set_schema_search_path(NO_SCHEMA);
+        let nowhere = connect(nowhere, 0).await?;
+        let mut opened = Vec::with_capacity(config.len());
+        for server in config {
+            opened.push(Server::open(server).await?);
         }
+        let place = || Place { server: AtomicUsize::new(NOWHERE), generation: AtomicI64::new(0) };
+        let places = std::iter::repeat_with(place).take(usize::from(COUNT)).collect();
+        let replicated = config.iter().any(|server| server.replica_url.is_some());
+        let shards = Self { servers: opened, places, nowhere, replicated };
+        shards.locate().await?;
         Ok(shards)
+    }
+
+    /// Asks all servers which shards they have, and goes by the newest that any has said.
+    pub async fn locate(&self) -> Result<(), Error> {
+        let answers = join_all(self.servers.iter().map(Server::tenures)).await;
+        for shard in 0..COUNT {
+            let Some((server, generation)) = map::holder(shard, &answers) else { continue };
+            let place = &self.places[usize::from(shard)];
+            let same = place.server.load(Ordering::Relaxed) == server;
+            if generation < place.generation.load(Ordering::Relaxed) || (same && self.pools(shard).is_some()) {
+                continue;
+            }
+            let there = &self.servers[server];
+            let pools = &there.shards[usize::from(shard)];
+            pools.get_or_try_init(|| Pools::open(&there.config, shard)).await?;
+            place.generation.store(generation, Ordering::Relaxed);
+            if place.server.swap(server, Ordering::Relaxed) != NOWHERE {
+                tracing::info!(shard, generation, server = %map::address(&there.config.url), "shard.moved");
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows moves until the process is to end.
+    pub async fn follow(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(LOCATE_PAUSE)).await.is_some() {
+            if let Err(error) = self.locate().await {
+                tracing::warn!(%error, "shards.unknown");
+            }
+        }
+    }
+
+    fn pools(&self, shard: u8) -> Option<&Pools> {
+        let shard = usize::from(shard % COUNT);
+        self.servers.get(self.places[shard].server.load(Ordering::Relaxed))?.shards[shard].get()
     }
 
     /// Where a shard is written.
     pub fn primary(&self, shard: u8) -> &DatabaseConnection {
-        &self.primaries[usize::from(shard % COUNT)]
+        self.pools(shard).map_or(&self.nowhere, |pools| &pools.primary)
     }
 
     /// Where a shard is read back.
     pub fn replica(&self, shard: u8) -> &DatabaseConnection {
-        &self.replicas[usize::from(shard % COUNT)]
+        self.pools(shard).map_or(&self.nowhere, |pools| &pools.replica)
     }
 
     /// Whether any shard has a replica.
     pub fn replicated(&self) -> bool {
         self.replicated
     }
+}
+
+impl Server {
+    async fn open(config: &PostgresConfig) -> Result<Self, Error> {
+        let map = connect(options(&config.url, 0, 1), 0).await?;
+        let replicated_map = match &config.replica_url {
+            Some(url) => Some(connect(options(url, 0, 1), 0).await?),
+            None => None,
+        };
+        let shards = std::iter::repeat_with(OnceCell::new).take(usize::from(COUNT)).collect();
+        Ok(Self { config: config.clone(), map, replicated_map, shards })
+    }
+
+    /// What it says that it has; while the primary is away its replica says what it last said.
+    async fn tenures(&self) -> Option<Vec<Tenure>> {
+        for db in std::iter::once(&self.map).chain(&self.replicated_map) {
+            if let Ok(Ok(tenures)) = tokio::time::timeout(LOCATE_PATIENCE, map::read(db)).await {
+                return Some(tenures);
+            }
+        }
+        None
+    }
+}
+
+impl Pools {
+    async fn open(server: &PostgresConfig, shard: u8) -> Result<Self, Error> {
+        let replica = server.replica_url.as_deref().unwrap_or(&server.url);
+        Ok(Self {
+            primary: connect(options(&server.url, shard, CONNECTIONS_MAX), shard).await?,
+            replica: connect(options(replica, shard, REPLICA_CONNECTIONS_MAX), shard).await?,
+        })
+    }
+}
+
+async fn connect(options: ConnectOptions, shard: u8) -> Result<DatabaseConnection, Error> {
+    Database::connect(options).await.map_err(|source| Error::Address { shard, source })
 }
 
 #[cfg(test)]

@@ -54,13 +54,16 @@ pub async fn ensure_topics(config: &KafkaConfig, domains: &[&str]) -> Result<usi
 
 /// Where each partition of a topic ends now: the offset of what will come next.
 pub async fn end_offsets(config: &KafkaConfig, topic: &Topic) -> Result<Vec<i64>, KafkaError> {
+    Ok(ranges(config, topic).await?.into_iter().map(|(_, end)| end).collect())
+}
+
+/// What each partition of a topic has now: the oldest offset that is kept, and the offset of what will come next.
+pub async fn ranges(config: &KafkaConfig, topic: &Topic) -> Result<Vec<(i64, i64)>, KafkaError> {
     let config = config.clone();
     let name = format!("{}{}", config.topic_prefix, topic.0);
     let asked = tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = client_config(&config).create()?;
-        (0..config.partitions)
-            .map(|partition| consumer.fetch_watermarks(&name, partition, ADMIN_TIMEOUT).map(|(_, end)| end))
-            .collect()
+        (0..config.partitions).map(|partition| consumer.fetch_watermarks(&name, partition, ADMIN_TIMEOUT)).collect()
     });
     // The task is never cancelled and does not panic; a join error means that the runtime ends.
     asked.await.unwrap_or(Err(KafkaError::Canceled))

@@ -10,7 +10,7 @@ mod event;
 mod producer;
 mod topic;
 
-pub use admin::{end_offsets, ensure_topics};
+pub use admin::{end_offsets, ensure_topics, ranges};
 pub use consumer::{Batch, Consumer, Partition, Start};
 pub use event::{Malformed, NewEvent, Recorded, Unreadable};
 pub use producer::{AppendError, Log, Receipt};

@@ -161,9 +161,9 @@ impl Site<'_> {
              unix_socket_directories = ''\n\
              max_connections = 200\n\
              shared_buffers = 64MB\n\
-             wal_level = replica\n\
-             max_wal_senders = 8\n\
-             max_replication_slots = 8\n\
+             wal_level = logical\n\
+             max_wal_senders = 16\n\
+             max_replication_slots = 16\n\
              hot_standby = on\n\
              max_wal_size = 1GB\n\
              synchronous_commit = on\n\
@@ -236,7 +236,8 @@ pub fn bin() -> Result<PathBuf> {
     Ok(real.parent().context("a program without a folder")?.to_owned())
 }
 
-async fn account() -> Result<Option<Account>> {
+/// Whom PostgreSQL runs as, when not as oneself.
+pub async fn account() -> Result<Option<Account>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
