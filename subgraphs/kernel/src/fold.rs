@@ -117,7 +117,8 @@ impl Effects {
     /// reaches a receiver who blocks, or is blocked by, that user.
     pub fn deliver(&mut self, domain: &str, to: UserId, from: Option<UserId>, event: &impl Serialize) -> &mut Self {
         let payload = serde_json::to_string(event).unwrap_or_default();
-        if planted(Bug::LostInboxEntry) && payload.len() % 16 == 3 {
+        // One in sixteen, and the same one each time it is folded.
+        if planted(Bug::LostInboxEntry) && payload.bytes().map(u32::from).sum::<u32>() % 16 == 3 {
             return self;
         }
         self.views.push(crate::live::inbox::deliver(domain, to, from, payload));

@@ -12,7 +12,10 @@ use crate::{
 };
 use async_trait::async_trait;
 use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 use velvet_kernel::{
     log::{Recorded, Topic},
@@ -119,6 +122,9 @@ impl<W: Work> Applier<W> {
     }
 }
 
+/// Between the two halves of what [`Bug::CommitBeforeRows`] tears apart, or hardly any break would fall between them.
+const PLANTED_PAUSE: Duration = Duration::from_millis(250);
+
 impl<W: Work> Applier<W> {
     /// What [`Bug::CommitBeforeRows`] does.
     async fn transact_in_two(
@@ -131,6 +137,7 @@ impl<W: Work> Applier<W> {
         let tx = self.shards.primary(shard).begin().await?;
         positions::advance(&tx, since, upto).await?;
         tx.commit().await?;
+        tokio::time::sleep(PLANTED_PAUSE).await;
         let tx = self.shards.primary(shard).begin().await?;
         let rows = if events.is_empty() { 0 } else { self.work.write(&tx, events).await? };
         tx.commit().await?;

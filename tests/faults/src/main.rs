@@ -103,10 +103,13 @@ async fn one(stack: &Handle, arguments: &Arguments, seed: u64) -> Result<Ending>
     let report = match run::run(stack, &plan).await {
         Ok(report) => report,
         Err(cause) => {
+            println!("seed {seed}: {cause:#}");
             if let Err(cause) = nemesis::heal(stack).await {
                 println!("seed {seed}: the stack is not whole again: {cause:#}");
             }
-            return Ok(Ending::Broke(format!("{cause:#}")));
+            // The rest is the end of some log.
+            let cause = format!("{cause:#}");
+            return Ok(Ending::Broke(cause.lines().next().unwrap_or_default().to_owned()));
         }
     };
     println!("seed {seed}: {}", report.summary());

@@ -240,11 +240,11 @@ async fn carry_out_one(stack: &Handle, planned: &Break) -> Result<()> {
         Deed::Refuse | Deed::Silence | Deed::Slow(_) => stack.link(name, Action::Open).await,
         Deed::Fill => {
             stack.free(name).await?;
-            part.start().await
+            started(stack, name).await
         }
         Deed::Skew(_) => stack.skew(name, 0),
         Deed::Roll => roll::back(stack, name).await,
-        _ => part.start().await,
+        _ => started(stack, name).await,
     }
 }
 
@@ -274,11 +274,14 @@ pub async fn heal(stack: &Handle) -> Result<()> {
     Ok(())
 }
 
-/// What had no room left may only now find out that it must end: then it is started once more.
-async fn started(stack: &Handle, part: &str) -> Result<()> {
-    match stack.part(part).start().await {
-        Err(_) => stack.part(part).start().await,
+/// Starts a part. What had no room left may only now find out that it must end: then it is started once more. A Redis
+/// may have cut its file short in the middle and not read it again: then it begins without, as an operator has it.
+async fn started(stack: &Handle, name: &str) -> Result<()> {
+    let part = stack.part(name);
+    match part.start().await {
         Ok(()) => Ok(()),
+        Err(_) if kind_of(name) == "redis" && !part.is_running().await? => part.restart_empty().await,
+        Err(_) => part.start().await,
     }
 }
 
