@@ -14,7 +14,7 @@ use velvet_kernel::{
 const BLOCKED: &str = "matching.blocked";
 
 /// What accounts reads of matching.
-pub(crate) const MATCHING: Inbound = Inbound { from: "matching", translate };
+pub(crate) const MATCHING: Inbound = Inbound { from: "matching", reads: |kind| kind == BLOCKED, translate };
 
 /// Matching's block, as far as accounts reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -178,7 +178,7 @@ impl Default for WriterConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4200)),
             postgres: Vec::new(),
-            batch_max: 1_000,
+            batch_max: 8_000,
             batch_wait_ms: 20,
             calibrate_pause_ms: 60_000,
         }

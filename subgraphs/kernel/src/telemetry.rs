@@ -14,6 +14,7 @@ use opentelemetry_sdk::{
     runtime::Tokio,
     trace::{Sampler, SdkTracerProvider, span_processor_with_async_runtime::BatchSpanProcessor},
 };
+use std::time::Duration;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -34,7 +35,18 @@ impl Drop for Telemetry {
     }
 }
 
-/// Starts telemetry for this process.
+/// What histograms have taken in is put away this often, whether anybody reads them or not: until then each
+/// value is kept by itself.
+const UPKEEP_PAUSE: Duration = Duration::from_secs(5);
+
+async fn keep_up(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(UPKEEP_PAUSE).await;
+        metrics.run_upkeep();
+    }
+}
+
+/// Starts telemetry for this process, within its runtime.
 pub fn start(config: &TelemetryConfig, service: &'static str) -> anyhow::Result<Telemetry> {
     global::set_text_map_propagator(TraceContextPropagator::new());
     let traces =
@@ -54,6 +66,7 @@ pub fn start(config: &TelemetryConfig, service: &'static str) -> anyhow::Result<
     let metrics = PrometheusBuilder::new()
         .set_buckets(&[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])?
         .install_recorder()?;
+    tokio::spawn(keep_up(metrics.clone()));
     Ok(Telemetry { metrics, traces })
 }
 

@@ -19,9 +19,11 @@ const USER_EVENTS: &str = "user.";
 const CONVERSATION_OPENED: &str = "conversation.opened";
 
 /// What matching reads of accounts.
-pub const ACCOUNTS: Inbound = Inbound { from: "accounts", translate: of_accounts };
+pub const ACCOUNTS: Inbound =
+    Inbound { from: "accounts", reads: |kind| kind.starts_with(USER_EVENTS), translate: of_accounts };
 /// What matching reads of messaging.
-pub const MESSAGING: Inbound = Inbound { from: "messaging", translate: of_messaging };
+pub const MESSAGING: Inbound =
+    Inbound { from: "messaging", reads: |kind| kind == CONVERSATION_OPENED, translate: of_messaging };
 
 /// Messaging's conversation, as far as matching reads it.
 #[derive(Debug, Clone, Copy, Deserialize)]

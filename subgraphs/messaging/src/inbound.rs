@@ -18,7 +18,7 @@ use velvet_kernel::{
 
 /// All that messaging reads.
 pub fn all() -> Vec<Inbound> {
-    vec![Inbound { from: "matching", translate }]
+    vec![Inbound { from: "matching", reads, translate }]
 }
 
 /// Of a match's row, what messaging needs. Each match has a row per partner; that of the one with
@@ -37,6 +37,10 @@ struct MatchRow {
 struct BlockRequest {
     #[serde(default)]
     event_id: Option<Uuid>,
+}
+
+fn reads(kind: &str) -> bool {
+    matches!(kind, "matching.matched" | "matching.unmatched" | "matching.blocked")
 }
 
 fn translate(event: &Recorded) -> Result<Vec<NewEvent>, Malformed> {
@@ -152,6 +156,7 @@ mod tests {
             ("matching.unmatched", include_str!("../../../schema/events/matching.unmatched.v1.json")),
             ("matching.blocked", include_str!("../../../schema/events/matching.blocked.v1.json")),
         ] {
+            assert!(reads(kind));
             assert_eq!(translate(&decided(kind, &golden(text))).unwrap().len(), 1, "{kind}");
         }
     }

@@ -55,12 +55,15 @@ pub mod entity {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// Commands that are decided in one transaction: somebody waits for each.
+const COMMANDS_MAX: usize = 1_000;
+
 /// Decides a lane's commands until the process is to end.
 pub async fn run(parts: Arc<Parts>, lane: Lane) {
     let carrier = parts.carrier();
     let applier = parts.applier(Commands { carrier });
     // Somebody waits for each command: what is there is decided at once.
-    let fill = Fill { max: parts.config.writer.batch_max, wait: Duration::ZERO };
+    let fill = Fill { max: parts.config.writer.batch_max.min(COMMANDS_MAX), wait: Duration::ZERO };
     reader::forever("commands", &parts.stop, || session(&parts, &applier, (GROUP, &lane), topics(), fill)).await;
 }
 

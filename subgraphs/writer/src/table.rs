@@ -1,16 +1,16 @@
 //! Writing and reading tables whose rows carry versions.
 
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Iterable, ModelTrait, PrimaryKeyToColumn, QueryFilter,
-    QueryOrder, QuerySelect, Value,
-    sea_query::{Expr, ExprTrait, OnConflict},
+    ConnectionTrait, DatabaseBackend, DbErr, EntityName as _, EntityTrait, IdenStatic as _, Iterable, ModelTrait,
+    PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect, Statement, Value,
+    sea_query::{ArrayType, Expr, ExprTrait},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use velvet_kernel::{fold::Version, log::Malformed};
 
-/// PostgreSQL takes 65,535 parameters in one statement.
-const PARAMETERS_MAX: usize = 65_535;
+/// Rows of one statement.
+const ROWS_MAX: usize = 8_192;
 
 /// Why a decided event makes no row.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum Unfit {
 }
 
 /// A row that knows what it is a row of, and how new it is.
-pub trait Stored: ModelTrait + Clone + IntoActiveModel<<Self::Entity as EntityTrait>::ActiveModel> {
+pub trait Stored: ModelTrait + Clone {
     /// The values of the primary key.
     type Key: Ord + Clone + Send + Sync;
 
@@ -111,25 +111,92 @@ impl<M: Stored> Upserts<M> {
 
     /// Writes those rows that are newer than what is stored. Returns how many were sent.
     pub async fn write<C: ConnectionTrait>(&self, db: &C) -> Result<u64, DbErr> {
-        type Column<M> = <<M as ModelTrait>::Entity as EntityTrait>::Column;
-        let columns = Column::<M>::iter().count().max(1);
         let rows: Vec<&M> = self.0.values().collect();
-        for chunk in rows.chunks(PARAMETERS_MAX / columns) {
-            <M::Entity as EntityTrait>::insert_many(chunk.iter().map(|row| (*row).clone().into_active_model()))
-                .on_conflict(newer_wins::<M::Entity>())
-                .exec_without_returning(db)
-                .await?;
+        for chunk in rows.chunks(ROWS_MAX) {
+            db.execute_raw(upsert(chunk)?).await?;
         }
         Ok(rows.len() as u64)
     }
 }
 
-fn newer_wins<E: EntityTrait>() -> OnConflict {
-    let keys: Vec<E::Column> = E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column).collect();
-    let is_key = |column: &E::Column| keys.iter().any(|key| format!("{key:?}") == format!("{column:?}"));
-    let rest: Vec<E::Column> = E::Column::iter().filter(|column| !is_key(column)).collect();
-    let newer = format!("excluded.version > {}.version", E::default().table_name());
-    OnConflict::columns(keys).update_columns(rest).action_and_where(Expr::cust(newer)).to_owned()
+/// One statement for any number of rows: each column is one array, so that its text, and with it its plan, stays the
+/// same. A row with a parameter for each value would be parsed and planned anew for each number of rows.
+fn upsert<M: Stored>(rows: &[&M]) -> Result<Statement, DbErr> {
+    let (mut names, mut taken, mut given, mut arrays) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for column in <<M as ModelTrait>::Entity as EntityTrait>::Column::iter() {
+        let name = format!("\"{}\"", column.as_str());
+        let mut values: Vec<Value> = rows.iter().map(|row| row.get(column)).collect();
+        if let Some(absent) = absences(&mut values) {
+            let mark = format!("\"no_{}\"", column.as_str());
+            taken.push(format!("CASE WHEN {mark} THEN NULL ELSE {name} END"));
+            given.push(mark);
+            arrays.push(array(absent)?);
+        } else {
+            taken.push(name.clone());
+        }
+        given.push(name.clone());
+        arrays.push(array(values)?);
+        names.push(name);
+    }
+    let parameters: Vec<String> =
+        arrays.iter().enumerate().map(|(index, (kind, _))| format!("${}::{kind}[]", index + 1)).collect();
+    let sql = format!(
+        "INSERT INTO \"{}\" ({}) SELECT {} FROM unnest({}) AS given ({}) {}",
+        M::Entity::default().table_name(),
+        names.join(", "),
+        taken.join(", "),
+        parameters.join(", "),
+        given.join(", "),
+        newer_wins::<M::Entity>()
+    );
+    let values: Vec<Value> = arrays.into_iter().map(|(_, values)| values).collect();
+    Ok(Statement::from_sql_and_values(DatabaseBackend::Postgres, sql, values))
+}
+
+/// Which values are absent, if any is; in their places comes anything, as arrays are sent without gaps.
+fn absences(values: &mut [Value]) -> Option<Vec<Value>> {
+    let absent: Vec<bool> = values.iter().map(|value| *value == value.as_null()).collect();
+    if !absent.contains(&true) {
+        return None;
+    }
+    for (value, absent) in values.iter_mut().zip(&absent) {
+        if *absent {
+            *value = value.dummy_value();
+        }
+    }
+    Some(absent.into_iter().map(Value::from).collect())
+}
+
+/// The values of a column as one, and PostgreSQL's name of their type.
+fn array(values: Vec<Value>) -> Result<(&'static str, Value), DbErr> {
+    let kind = values.first().map_or(ArrayType::Bool, Value::array_type);
+    let name = match kind {
+        ArrayType::Bool => "boolean",
+        ArrayType::Int => "integer",
+        ArrayType::BigInt => "bigint",
+        ArrayType::Double => "double precision",
+        ArrayType::String => "text",
+        ArrayType::Uuid => "uuid",
+        ArrayType::Json => "jsonb",
+        ArrayType::ChronoDate => "date",
+        ArrayType::ChronoDateTimeUtc => "timestamptz",
+        other => return Err(DbErr::Type(format!("no array of {other:?} is sent"))),
+    };
+    Ok((name, Value::Array(kind, Some(Box::new(values)))))
+}
+
+fn newer_wins<E: EntityTrait>() -> String {
+    let quoted = |column: &E::Column| format!("\"{}\"", column.as_str());
+    let keys: Vec<String> = E::PrimaryKey::iter().map(|key| quoted(&key.into_column())).collect();
+    let rest = E::Column::iter().map(|column| quoted(&column)).filter(|column| !keys.contains(column));
+    let set: Vec<String> = rest.map(|column| format!("{column} = excluded.{column}")).collect();
+    let table = E::default();
+    let table = table.table_name();
+    format!(
+        "ON CONFLICT ({}) DO UPDATE SET {} WHERE excluded.version > {table}.version",
+        keys.join(", "),
+        set.join(", ")
+    )
 }
 
 /// One page of a table in the order of its primary key.
@@ -153,8 +220,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messaging::rows::read_marks;
-    use sea_orm::{DatabaseBackend, QueryTrait};
+    use crate::messaging::rows::{conversations, read_marks};
     use uuid::Uuid;
 
     fn mark(user: u128, position: i64, version: i64) -> read_marks::Model {
@@ -179,15 +245,29 @@ mod tests {
 
     #[test]
     fn a_stored_row_yields_to_a_newer_one_only() {
-        let statement = read_marks::Entity::insert_many([sea_orm::IntoActiveModel::into_active_model(mark(1, 1, 1))])
-            .on_conflict(newer_wins::<read_marks::Entity>())
-            .build(DatabaseBackend::Postgres)
-            .sql;
-        assert!(
-            statement.ends_with(
-                r#"ON CONFLICT ("conversation_id", "user_id") DO UPDATE SET "position" = "excluded"."position", "read_at" = "excluded"."read_at", "version" = "excluded"."version" WHERE excluded.version > read_marks.version"#
-            ),
-            "{statement}"
+        let statement = upsert(&[&mark(1, 1, 1), &mark(2, 1, 1)]).unwrap();
+        assert_eq!(
+            statement.sql,
+            r#"INSERT INTO "read_marks" ("conversation_id", "user_id", "position", "read_at", "version") SELECT "conversation_id", "user_id", "position", "read_at", "version" FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::bigint[]) AS given ("conversation_id", "user_id", "position", "read_at", "version") ON CONFLICT ("conversation_id", "user_id") DO UPDATE SET "position" = excluded."position", "read_at" = excluded."read_at", "version" = excluded."version" WHERE excluded.version > read_marks.version"#
         );
+    }
+
+    #[test]
+    fn an_absent_value_is_marked_beside_its_column() {
+        let open = conversations::Model {
+            conversation_id: Uuid::from_u128(1),
+            match_id: Uuid::from_u128(2),
+            user_a_id: Uuid::from_u128(3),
+            user_b_id: Uuid::from_u128(4),
+            status: "open".to_owned(),
+            opened_at: chrono::DateTime::UNIX_EPOCH,
+            closed_at: None,
+            version: 1,
+        };
+        let closed = conversations::Model { closed_at: Some(chrono::DateTime::UNIX_EPOCH), ..open.clone() };
+        let sql = upsert(&[&open, &closed]).unwrap().sql;
+        assert!(sql.contains(r#"CASE WHEN "no_closed_at" THEN NULL ELSE "closed_at" END"#), "{sql}");
+        assert!(sql.contains("$7::boolean[], $8::timestamptz[]"), "{sql}");
+        assert!(!upsert(&[&closed]).unwrap().sql.contains("CASE"));
     }
 }

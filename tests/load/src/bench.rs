@@ -10,6 +10,7 @@ use velvet_kit::client::Client;
 use crate::arguments::Arguments;
 use crate::process::{cpu_us, of_stack};
 use crate::report::{Report, Row};
+use crate::schedule::exact;
 
 pub struct Bench {
     pub handle: Handle,
@@ -22,7 +23,10 @@ pub struct Bench {
     /// What a bare HTTP server on this machine answers at most, once measured.
     pub echo_per_second: Option<f64>,
     ends: Instant,
+    http: reqwest::Client,
 }
+
+const METRICS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The processor time of router and API at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +41,16 @@ impl Bench {
         let pids = of_stack(&handle).await;
         let ends = Instant::now() + Duration::from_secs(arguments.within_seconds);
         let run = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
-        Ok(Self { handle, arguments, report: Report::default(), pids, run, echo_per_second: None, ends })
+        Ok(Self {
+            handle,
+            arguments,
+            report: Report::default(),
+            pids,
+            run,
+            echo_per_second: None,
+            ends,
+            http: reqwest::Client::new(),
+        })
     }
 
     /// Starts a process anew, and waits until it serves.
@@ -68,6 +81,14 @@ impl Bench {
         Cpu { router: of("router"), api: of("api") }
     }
 
+    /// What the API process has asked of Redis and Kafka so far; none when it does not say.
+    pub async fn round_trips(&self) -> Option<RoundTrips> {
+        let url = format!("{}/metrics", self.handle.info.api_url);
+        let text = self.http.get(url).timeout(METRICS_WITHIN).send().await.ok()?.text().await.ok()?;
+        let redis = counter(&text, "velvet_store_round_trips_total", "");
+        Some(RoundTrips { redis, kafka: counter(&text, "velvet_log_append_seconds_count", "") })
+    }
+
     /// A client of all of them: connections are shared, tokens are each one's own.
     pub fn client(&self, target: &Place) -> Result<Client> {
         match target {
@@ -83,6 +104,34 @@ impl Cpu {
         let used = |before: Option<f64>, after: Option<f64>| Some((after? - before?) / count).filter(|_| count > 0.0);
         (used(self.router, later.router), used(self.api, later.api))
     }
+}
+
+/// What the API process has asked of the servers behind it until one moment, or for one piece of work.
+#[derive(Debug, Clone, Copy)]
+pub struct RoundTrips {
+    redis: f64,
+    kafka: f64,
+}
+
+impl RoundTrips {
+    /// For each of `count` pieces of work. What the projector did of it is shared by the batch.
+    pub fn since(self, before: Self, count: u64) -> Self {
+        let count = exact(count.max(1));
+        Self { redis: (self.redis - before.redis) / count, kafka: (self.kafka - before.kafka) / count }
+    }
+}
+
+impl std::fmt::Display for RoundTrips {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} pipelines to Redis, {:.1} records to Kafka", self.redis, self.kafka)
+    }
+}
+
+/// The sum of a counter's series; 0 before the first count.
+pub fn counter(metrics: &str, name: &str, label: &str) -> f64 {
+    let of_name =
+        metrics.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+    of_name.filter(|line| line.contains(label)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// Where requests go.

@@ -141,12 +141,17 @@ async fn run(bench: &Bench, target: &Target, label: &str, step: &Step) -> Result
         bail!("the time is up");
     }
     target.prepare().await?;
+    let trips = bench.round_trips().await;
     let before = bench.cpu();
     let outcome = open_loop(step, |due| (target.send)(due.index)).await;
     let (router, api) = before.per(bench.cpu(), exact(outcome.ended));
+    let trips = trips.zip(bench.round_trips().await).map(|(before, after)| after.since(before, outcome.ended));
     let mut row = Row::new(target.scenario, format!("{} · {label}", target.what)).outcome(&outcome);
     row.router_cpu_us = router.filter(|_| target.place == Some(Place::Router));
     row.api_cpu_us = api.filter(|_| target.place.is_some());
+    if let Some(trips) = trips.filter(|_| target.place.is_some()) {
+        row = row.note(trips.to_string());
+    }
     let note = target.note();
     Ok((outcome, if note.is_empty() { row } else { row.note(note) }))
 }

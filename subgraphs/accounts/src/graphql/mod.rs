@@ -17,7 +17,10 @@ use loader::UserLoader;
 use mutation::Mutation;
 use query::Query;
 use std::sync::Arc;
-use velvet_kernel::{api::Subgraph, fault::Fault};
+use velvet_kernel::{
+    api::{KnownOperations, Subgraph},
+    fault::Fault,
+};
 
 /// The deepest operation: the usual introspection query takes 15 levels, our own types far fewer.
 const DEPTH_MAX: usize = 16;
@@ -27,6 +30,7 @@ const COMPLEXITY_MAX: usize = 2_000;
 /// The subgraph; without a service it only describes itself.
 pub(crate) fn subgraph(service: Option<Arc<Service>>) -> Subgraph<Query, Mutation, EmptySubscription> {
     let mut schema = Schema::build(Query, Mutation, EmptySubscription)
+        .extension(KnownOperations::default())
         .enable_federation()
         .limit_depth(DEPTH_MAX)
         .limit_complexity(COMPLEXITY_MAX);

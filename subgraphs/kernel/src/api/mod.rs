@@ -1,8 +1,10 @@
 //! Serving a subgraph: HTTP and WebSocket in front of an async-graphql schema.
 
 mod http;
+mod operations;
 
 pub use http::{Api, ClientAddress, Decorate, Subgraph, health_routes};
+pub use operations::KnownOperations;
 
 use crate::{
     command::Intake,

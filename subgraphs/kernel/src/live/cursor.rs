@@ -4,6 +4,7 @@ use crate::{graph::Cursor, id::UserId, store::Epoch};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _, digest::InvalidLength};
 use sha2::Sha256;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Bytes of the signature that a cursor carries: 128 bits are beyond guessing.
@@ -48,14 +49,14 @@ pub struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForgedCursor;
 
-/// Signs cursors.
+/// Signs cursors; clones share the key, as each open stream has one.
 #[derive(Clone)]
-pub struct CursorKey(Hmac<Sha256>);
+pub struct CursorKey(Arc<Hmac<Sha256>>);
 
 impl CursorKey {
     /// A key from the configured secret.
     pub fn new(secret: &str) -> Result<Self, InvalidLength> {
-        Hmac::new_from_slice(secret.as_bytes()).map(Self)
+        Hmac::new_from_slice(secret.as_bytes()).map(|key| Self(Arc::new(key)))
     }
 
     /// The cursor of a place in a viewer's stream of a domain.
@@ -83,7 +84,7 @@ impl CursorKey {
     }
 
     fn sign(&self, domain: &str, user: UserId, place: &[u8]) -> Hmac<Sha256> {
-        let mut mac = self.0.clone();
+        let mut mac = Hmac::clone(&self.0);
         mac.update(user.0.as_bytes());
         mac.update(place);
         mac.update(domain.as_bytes());

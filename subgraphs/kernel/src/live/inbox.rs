@@ -15,19 +15,29 @@ const INBOX_LIFETIME_S: u32 = 7 * 24 * 3600;
 /// Before the announcement of a block; an event's announcement begins with its entry id.
 pub(super) const BLOCK_MARK: char = '!';
 
-/// KEYS: inbox, seen versions by source, blocked users. ARGV: channel, from (or empty), length, lifetime, event, source, version.
-static DELIVER: Script = Script::new(
+/// KEYS: inbox, seen versions by source, blocked users. ARGV: channel, length, lifetime; then, for each event: from
+/// (or empty), event, source, version.
+static DELIVER: Script = Script::of_many(
     r"
-local seen = tonumber(redis.call('HGET', KEYS[2], ARGV[6]) or '-1')
-if tonumber(ARGV[7]) <= seen then return 0 end
-redis.call('HSET', KEYS[2], ARGV[6], ARGV[7])
-redis.call('EXPIRE', KEYS[2], ARGV[4])
-if ARGV[2] ~= '' and redis.call('SISMEMBER', KEYS[3], ARGV[2]) == 1 then return 0 end
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'e', ARGV[5], 'f', ARGV[2])
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('SPUBLISH', ARGV[1], id .. ' ' .. ARGV[2] .. ' ' .. ARGV[5])
-return 1
+local delivered = 0
+for i = 4, #ARGV, 4 do
+  local from, event, source, version = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local seen = tonumber(redis.call('HGET', KEYS[2], source) or '-1')
+  if tonumber(version) > seen then
+    redis.call('HSET', KEYS[2], source, version)
+    if from == '' or redis.call('SISMEMBER', KEYS[3], from) == 0 then
+      local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'e', event, 'f', from)
+      redis.call('SPUBLISH', ARGV[1], id .. ' ' .. from .. ' ' .. event)
+      delivered = delivered + 1
+    end
+  end
+end
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+if delivered > 0 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+return delivered
 ",
+    3,
+    4,
 );
 
 /// KEYS: blocked users. ARGV: channel, whom, announcement.
@@ -59,9 +69,9 @@ pub(crate) fn deliver(domain: &str, to: UserId, from: Option<UserId>, payload: S
     let keys = [inbox_key(domain, to), format!("{domain}:seen:{{{to}}}"), blocks_key(domain, to)];
     Call::script(&DELIVER, keys)
         .arg(channel(domain, to))
-        .arg(from.map(|user| user.to_string()).unwrap_or_default())
         .arg(INBOX_LENGTH_MAX)
         .arg(INBOX_LIFETIME_S)
+        .arg(from.map(|user| user.to_string()).unwrap_or_default())
         .arg(payload)
         .versioned_by_source()
 }

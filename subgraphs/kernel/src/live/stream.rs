@@ -108,6 +108,24 @@ impl Live {
                     .map_err(|_| Fault::invalid("this cursor was not made for this stream"))?,
             ),
         };
+        // What opening needs goes back once the stream is open; else each would carry room for it.
+        let follower = Box::pin(self.open::<T>(domain, user, resume)).await?;
+        let start = after.cloned().unwrap_or_else(|| follower.cursor());
+        Ok((
+            start,
+            stream::unfold(follower, |mut follower| async move {
+                let item = follower.next().await;
+                Some((item, follower))
+            }),
+        ))
+    }
+
+    async fn open<T: DeserializeOwned>(
+        &self,
+        domain: &'static str,
+        user: UserId,
+        resume: Option<Place>,
+    ) -> Result<Follower<T>, Fault> {
         let listener = self.store.hub().listen(&inbox::channel(domain, user)).await?;
         let Some(epoch) = self.store.epoch().await? else {
             return Err(Fault::unavailable());
@@ -130,14 +148,7 @@ impl Live {
                 follower.catch_up(place.epoch).await?;
             }
         }
-        let start = after.cloned().unwrap_or_else(|| follower.cursor());
-        Ok((
-            start,
-            stream::unfold(follower, |mut follower| async move {
-                let item = follower.next().await;
-                Some((item, follower))
-            }),
-        ))
+        Ok(follower)
     }
 }
 
@@ -169,7 +180,8 @@ impl<T: DeserializeOwned> Follower<T> {
             }
             match self.listener.next().await {
                 Signal::Message(message) => self.hear(&message),
-                Signal::Gap => self.recover().await,
+                // On the heap, and only then: what it needs would lie idle in each open stream.
+                Signal::Gap => Box::pin(self.recover()).await,
             }
         }
     }

@@ -60,7 +60,8 @@ impl<E: Executor> Executor for Streams<E> {
 
     fn execute_stream(&self, request: Request, session: Option<Arc<Data>>) -> BoxStream<'static, Response> {
         let this = self.clone();
-        stream::once(async move { this.open(request, session).await }).flatten().boxed()
+        // What opening needs is on a heap of its own, which is given back when the stream is open.
+        stream::once(Box::pin(async move { this.open(request, session).await })).flatten().boxed()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::config::KafkaConfig;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use rdkafka::{
-    Offset, TopicPartitionList,
+    Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
@@ -17,6 +17,8 @@ use std::{
 };
 use tokio::sync::mpsc;
 
+/// Events of types that nobody reads, which one read passes over at most.
+const PASSED_OVER_MAX: usize = 10_000;
 /// At most so often does a member commit.
 const COMMIT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -82,6 +84,7 @@ pub struct Consumer {
     stream: StreamConsumer<Assignments>,
     assignments: mpsc::UnboundedReceiver<Vec<(String, i32)>>,
     config: Arc<KafkaConfig>,
+    reads: fn(&str) -> bool,
     done: Mutex<Done>,
 }
 
@@ -116,7 +119,15 @@ impl Consumer {
             .create_with_context(Assignments(sender))?;
         let names: Vec<String> = topics.iter().map(|topic| format!("{}{}", config.topic_prefix, topic.0)).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self { stream: consumer, assignments, config: Arc::new(config.clone()), done: Mutex::default() })
+        let config = Arc::new(config.clone());
+        Ok(Self { stream: consumer, assignments, config, reads: |_| true, done: Mutex::default() })
+    }
+
+    /// Passes over events of other types than these: they are not even read.
+    #[must_use]
+    pub fn reading(mut self, reads: fn(&str) -> bool) -> Self {
+        self.reads = reads;
+        self
     }
 
     /// The partitions of this member, if they have changed since this was last asked.
@@ -142,24 +153,29 @@ impl Consumer {
             return Ok(batch);
         };
         let mut message = first?;
+        let mut ends = Ends::default();
+        let mut passed_over = 0;
         loop {
-            let partition = (self.bare(&message.topic_name()), message.partition_number());
-            batch.next.insert(partition, message.next_offset());
             let prefix = &self.config.topic_prefix;
-            match Recorded::read(&message, prefix) {
-                Ok(event) => batch.events.push(event),
-                Err(cause) => batch.malformed.push(Unreadable::of(&message, prefix, cause)),
+            let topic = message.topic();
+            ends.note(topic.strip_prefix(prefix).unwrap_or(topic), message.partition(), message.offset() + 1);
+            if Recorded::kind(&message).is_some_and(|kind| !(self.reads)(kind)) {
+                passed_over += 1;
+            } else {
+                match Recorded::read(&message, prefix) {
+                    Ok(event) => batch.events.push(event),
+                    Err(cause) => batch.malformed.push(Unreadable::of(&message, prefix, cause)),
+                }
             }
-            if batch.events.len() >= max {
-                return Ok(batch);
-            }
-            match self.stream.recv().now_or_never() {
+            let full = batch.events.len() >= max || passed_over >= PASSED_OVER_MAX;
+            match if full { None } else { self.stream.recv().now_or_never() } {
                 Some(Ok(next)) => message = next,
-                Some(Err(error)) if passes(&error) => return Ok(batch),
-                Some(Err(error)) => return Err(error),
-                None => return Ok(batch),
+                Some(Err(error)) if !passes(&error) => return Err(error),
+                Some(Err(_)) | None => break,
             }
         }
+        batch.next = ends.0.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect();
+        Ok(batch)
     }
 
     /// The next message; brokers that are away are waited for.
@@ -235,22 +251,15 @@ fn passes(error: &KafkaError) -> bool {
 /// A seek that takes longer will be tried again with the next assignment.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
-trait Place {
-    fn topic_name(&self) -> String;
-    fn partition_number(&self) -> i32;
-    fn next_offset(&self) -> i64;
-}
+/// Where each partition that a read has touched goes on. They are few, and one after the other is mostly the same.
+#[derive(Default)]
+struct Ends(Vec<(Topic, i32, i64)>);
 
-impl<M: rdkafka::Message> Place for M {
-    fn topic_name(&self) -> String {
-        self.topic().to_owned()
-    }
-
-    fn partition_number(&self) -> i32 {
-        self.partition()
-    }
-
-    fn next_offset(&self) -> i64 {
-        self.offset() + 1
+impl Ends {
+    fn note(&mut self, topic: &str, partition: i32, next: i64) {
+        match self.0.iter_mut().rev().find(|(known, number, _)| *number == partition && known.0 == topic) {
+            Some((.., end)) => *end = next,
+            None => self.0.push((Topic(topic.to_owned()), partition, next)),
+        }
     }
 }

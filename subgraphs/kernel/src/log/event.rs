@@ -165,24 +165,30 @@ impl Recorded {
             offset: message.offset(),
             attribute,
         };
-        let text = |name: &str| attribute(message, name);
         let key = message.key().and_then(|key| std::str::from_utf8(key).ok()).ok_or_else(|| missing("key"))?;
-        let version = text("ce_velvetversion").and_then(|version| version.parse().ok()).map(Version);
+        let text = Attributes::of(message);
+        let version = text.version.and_then(|version| version.parse().ok()).map(Version);
         Ok(Self {
             topic: Topic(message.topic().strip_prefix(prefix).unwrap_or(message.topic()).to_owned()),
             partition: message.partition(),
             offset: message.offset(),
-            id: text("ce_id").and_then(|id| Uuid::try_parse(id).ok()).ok_or_else(|| missing("ce_id"))?,
-            kind: text("ce_type").ok_or_else(|| missing("ce_type"))?.to_owned(),
+            id: text.id.and_then(|id| Uuid::try_parse(id).ok()).ok_or_else(|| missing("ce_id"))?,
+            kind: text.kind.ok_or_else(|| missing("ce_type"))?.to_owned(),
             key: key.to_owned(),
-            time: text("ce_time")
+            time: text
+                .time
                 .and_then(|time| DateTime::parse_from_rfc3339(time).ok())
                 .ok_or_else(|| missing("ce_time"))?
                 .with_timezone(&Utc),
             version: version.unwrap_or_else(|| Version::of_offset(message.offset())),
-            traceparent: text("ce_traceparent").map(str::to_owned),
+            traceparent: text.traceparent.map(str::to_owned),
             data: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
         })
+    }
+
+    /// The type of a record, if it says one.
+    pub(super) fn kind<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a str> {
+        attribute(message, "ce_type")
     }
 
     /// Reads the data.
@@ -201,4 +207,34 @@ fn attribute<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a str
         .iter()
         .find(|header| header.key == name)
         .and_then(|header| std::str::from_utf8(header.value?).ok())
+}
+
+/// The attributes of a record as they stand in its headers, the first of each name.
+#[derive(Default)]
+struct Attributes<'a> {
+    id: Option<&'a str>,
+    kind: Option<&'a str>,
+    time: Option<&'a str>,
+    version: Option<&'a str>,
+    traceparent: Option<&'a str>,
+}
+
+impl<'a> Attributes<'a> {
+    fn of(message: &'a BorrowedMessage<'_>) -> Self {
+        let mut read = Self::default();
+        for header in message.headers().into_iter().flat_map(Headers::iter) {
+            let place = match header.key {
+                "ce_id" => &mut read.id,
+                "ce_type" => &mut read.kind,
+                "ce_time" => &mut read.time,
+                "ce_velvetversion" => &mut read.version,
+                "ce_traceparent" => &mut read.traceparent,
+                _ => continue,
+            };
+            if place.is_none() {
+                *place = header.value.and_then(|value| std::str::from_utf8(value).ok());
+            }
+        }
+        read
+    }
 }

@@ -10,7 +10,7 @@ use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, state, until_done, watermark}
 use crate::{
     fold::{Effects, Fold, Moment, Version},
     log::{Batch, Consumer, NewEvent, Recorded, Stage, Start, Topic},
-    store::Call,
+    store::{Call, merged},
     time::derived_id,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -80,14 +80,16 @@ impl<F: Fold> Folder<F> {
         }
         let span = follow_first(&batch.events);
         let append = self.shared.log.append_all(work.decided.iter().map(|event| (&self.decided, event)));
-        let (views, appended) = tokio::join!(store.run(&work.calls), append.instrument(span));
+        let calls = merged(std::mem::take(&mut work.calls));
+        let (views, appended) = tokio::join!(store.run(&calls), append.instrument(span));
         views?;
         appended?;
         if !work.told.is_empty() {
             store.run(&work.told).await?;
         }
         state::commit(store, self.domain, &entities).await?;
-        watermark::advance(store, self.domain, &batch.events).await?;
+        let outcome_of = |event: &Recorded| entities.get(&event.key)?.outcome_of(event.id);
+        watermark::advance(store, self.domain, &batch.events, outcome_of).await?;
         metrics::counter!("velvet_project_facts_total", "domain" => self.domain).increment(batch.events.len() as u64);
         Ok(())
     }

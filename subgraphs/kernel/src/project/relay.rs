@@ -10,6 +10,8 @@ use crate::log::{Batch, Consumer, Malformed, NewEvent, Recorded, Stage, Start, T
 pub struct Inbound {
     /// The other domain.
     pub from: &'static str,
+    /// Which types of its events make facts here; others are passed over.
+    pub reads: fn(&str) -> bool,
     /// The facts that an event makes here; none for events that this domain does not care about.
     /// Their ids are derived from the event's, so that a repeat changes nothing.
     pub translate: fn(&Recorded) -> Result<Vec<NewEvent>, Malformed>,
@@ -21,7 +23,7 @@ pub(super) async fn run(domain: &'static str, source: Inbound, shared: Shared) {
     let group = format!("{domain}.relay.{}", source.from);
     while !shared.stop.is_cancelled() {
         match Consumer::join(&shared.config.kafka, &group, &topics, Start::Earliest) {
-            Ok(consumer) => consume(domain, source, &shared, &intake, &consumer).await,
+            Ok(consumer) => consume(domain, source, &shared, &intake, &consumer.reading(source.reads)).await,
             Err(error) => tracing::warn!(domain, %error, "relay.join_failed"),
         }
         tokio::time::sleep(RETRY_PAUSE).await;

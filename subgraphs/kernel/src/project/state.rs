@@ -81,6 +81,12 @@ impl<S> Entity<S> {
         self.known.contains(&id) || self.outcomes.iter().any(|(known, _)| *known == id)
     }
 
+    /// What an event of this batch came to, if somebody may wait for it.
+    pub fn outcome_of(&self, id: Uuid) -> Option<&str> {
+        let (_, outcome) = self.outcomes.iter().find(|(known, _)| *known == id)?;
+        (outcome != "null").then_some(outcome.as_str())
+    }
+
     /// Remembers what an event came to.
     pub fn remember(&mut self, id: Uuid, effects: &Effects) {
         let outcome = effects.outcome.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);

@@ -8,13 +8,40 @@ use redis::ToRedisArgs;
 pub struct Script {
     /// The script.
     pub text: &'static str,
+    pub(super) repeats: Option<Repeats>,
     hash: std::sync::OnceLock<String>,
+}
+
+/// How a script that does the same to many things takes them: after arguments for all of them, those of
+/// one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Repeats {
+    /// Arguments for all.
+    pub(super) shared: usize,
+    /// Arguments of one.
+    pub(super) each: usize,
+    /// Whether the first two of one are its id and its version, so that of two with an id only the newer counts;
+    /// and how many at the end must be the same in both for that.
+    pub(super) newest_counts: Option<usize>,
 }
 
 impl Script {
     /// A script to be kept in a `static`.
     pub const fn new(text: &'static str) -> Self {
-        Self { text, hash: std::sync::OnceLock::new() }
+        Self { text, repeats: None, hash: std::sync::OnceLock::new() }
+    }
+
+    /// A script that sets many things under the same keys, each by `each` arguments, the first two of which are
+    /// its id and its version. Of two with an id, and the same last `alike` arguments, only the newer counts.
+    pub(crate) const fn of_versions(text: &'static str, each: usize, alike: usize) -> Self {
+        let repeats = Repeats { shared: 0, each, newest_counts: Some(alike) };
+        Self { text, repeats: Some(repeats), hash: std::sync::OnceLock::new() }
+    }
+
+    /// A script that does many things in their order: `shared` arguments for all, then `each` for one.
+    pub(crate) const fn of_many(text: &'static str, shared: usize, each: usize) -> Self {
+        let repeats = Repeats { shared, each, newest_counts: None };
+        Self { text, repeats: Some(repeats), hash: std::sync::OnceLock::new() }
     }
 
     fn hash(&self) -> &str {
@@ -91,6 +118,56 @@ impl Call {
         let puts = [&scripts::PUT_DOCUMENT, &scripts::PUT_FIELD, &scripts::PUT_ENTRY];
         let is_put = matches!(self.kind, Kind::Script(script) if puts.iter().any(|put| std::ptr::eq(*put, script)));
         is_put && *reply == Reply::Int(1)
+    }
+
+    /// How it takes more than one thing, if it does.
+    pub(super) fn repeats(&self) -> Option<Repeats> {
+        match self.kind {
+            Kind::Script(script) => script.repeats,
+            Kind::Command(_) => None,
+        }
+    }
+
+    /// Whether it and a later call can be one: the same script on the same keys, with the same shared arguments.
+    pub(super) fn takes(&self, later: &Self) -> bool {
+        let Some(repeats) = self.repeats() else { return false };
+        let shared = |call: &Self| call.args.get(..repeats.shared).map(<[_]>::to_vec);
+        self.kind == later.kind && self.keys == later.keys && shared(self) == shared(later)
+    }
+
+    /// Does what a later call does as well, which it [takes](Self::takes).
+    pub(super) fn absorb(&mut self, later: Self) {
+        let Some(repeats) = self.repeats() else { return };
+        let mut rest = later.args.into_iter().skip(repeats.shared);
+        loop {
+            let one: Vec<Vec<u8>> = rest.by_ref().take(repeats.each).collect();
+            if one.len() < repeats.each {
+                return;
+            }
+            if !self.outdates(repeats, &one) {
+                self.args.extend(one);
+            }
+        }
+    }
+
+    /// Whether only the newer of `one` and the last with its id counts; it stays, then.
+    fn outdates(&mut self, repeats: Repeats, one: &[Vec<u8>]) -> bool {
+        let Some(alike) = repeats.newest_counts else { return false };
+        let version = |one: &[Vec<u8>]| std::str::from_utf8(&one[1]).ok().and_then(|text| text.parse::<u64>().ok());
+        let here = self.args[repeats.shared..].chunks_exact_mut(repeats.each);
+        let Some(last) = here.rev().find(|old| old[0] == one[0]) else { return false };
+        if last[repeats.each - alike..] != one[repeats.each - alike..] {
+            return false;
+        }
+        if version(one) > version(last) {
+            last.clone_from_slice(one);
+        }
+        true
+    }
+
+    /// How many things it does.
+    pub(super) fn size(&self) -> usize {
+        self.repeats().map_or(1, |repeats| self.args.len().saturating_sub(repeats.shared) / repeats.each)
     }
 
     /// The slot of its keys.

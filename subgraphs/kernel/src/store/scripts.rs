@@ -21,34 +21,53 @@ return 1
 ",
 );
 
-/// Sets one field of a hash of documents unless a newer version is there.
-/// KEYS: hash. ARGV: field, version, JSON, lifetime of the whole hash in seconds (0: as it is).
-pub static PUT_FIELD: Script = Script::new(
+/// Sets fields of a hash of documents, each unless a newer version is there. KEYS: hash. ARGV, for each:
+/// field, version, JSON, lifetime of the whole hash in seconds (0: as it is). Returns what became of the last.
+pub static PUT_FIELD: Script = Script::of_versions(
     r"
-local old = redis.call('HGET', KEYS[1], ARGV[1])
-if old and tonumber(string.match(old, '^(%d+):')) >= tonumber(ARGV[2]) then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[3])
-if tonumber(ARGV[4]) > 0 then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
-if not old and tonumber(ARGV[4]) > 0 then return 2 end
-if (old and string.match(old, '^%d+:(.*)$') or '') == ARGV[3] then return 3 end
-return 1
+local result = 0
+for i = 1, #ARGV, 4 do
+  local field, version, json, lifetime = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+  local old = redis.call('HGET', KEYS[1], field)
+  if old and tonumber(string.match(old, '^(%d+):')) >= tonumber(version) then
+    result = 0
+  else
+    redis.call('HSET', KEYS[1], field, version .. ':' .. json)
+    if lifetime > 0 then redis.call('EXPIRE', KEYS[1], lifetime) end
+    if not old and lifetime > 0 then result = 2
+    elseif (old and string.match(old, '^%d+:(.*)$') or '') == json then result = 3
+    else result = 1 end
+  end
+end
+return result
 ",
+    4,
+    1,
 );
 
-/// Sets one entry of an ordered list unless a newer version is there; empty JSON removes it.
-/// KEYS: order, entries. ARGV: id, version, score, JSON.
-pub static PUT_ENTRY: Script = Script::new(
+/// Sets entries of an ordered list, each unless a newer version is there; empty JSON removes one.
+/// KEYS: order, entries. ARGV, for each: id, version, score, JSON. Returns what became of the last.
+pub static PUT_ENTRY: Script = Script::of_versions(
     r"
-local old = redis.call('HGET', KEYS[2], ARGV[1])
-if old and tonumber(string.match(old, '^(%d+):')) >= tonumber(ARGV[2]) then return 0 end
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ':' .. ARGV[4])
-local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if ARGV[4] == '' then redis.call('ZREM', KEYS[1], ARGV[1])
-else redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1]) end
-local placed = ARGV[4] == '' or (score and tonumber(score) == tonumber(ARGV[3]))
-if placed and (old and string.match(old, '^%d+:(.*)$') or '') == ARGV[4] then return 3 end
-return 1
+local result = 0
+for i = 1, #ARGV, 4 do
+  local id, version, score, json = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local old = redis.call('HGET', KEYS[2], id)
+  if old and tonumber(string.match(old, '^(%d+):')) >= tonumber(version) then
+    result = 0
+  else
+    redis.call('HSET', KEYS[2], id, version .. ':' .. json)
+    local before = redis.call('ZSCORE', KEYS[1], id)
+    if json == '' then redis.call('ZREM', KEYS[1], id)
+    else redis.call('ZADD', KEYS[1], score, id) end
+    local placed = json == '' or (before and tonumber(before) == tonumber(score))
+    if placed and (old and string.match(old, '^%d+:(.*)$') or '') == json then result = 3 else result = 1 end
+  end
+end
+return result
 ",
+    4,
+    0,
 );
 
 /// A page of an ordered list, highest score first, with what each entry holds.

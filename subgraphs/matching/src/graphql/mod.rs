@@ -14,7 +14,7 @@ use load::MatchLoader;
 use std::sync::Arc;
 use uuid::Uuid;
 use velvet_kernel::{
-    api::{Serve, Subgraph},
+    api::{KnownOperations, Serve, Subgraph},
     command::Intake,
     fault::Fault,
     log::NewEvent,
@@ -66,6 +66,7 @@ type MatchingSchema = Schema<query::Query, mutation::Mutation, subscription::Sub
 
 fn schema() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Subscription> {
     Schema::build(query::Query, mutation::Mutation, subscription::Subscription)
+        .extension(KnownOperations::default())
         .enable_federation()
         .enable_subscription_in_federation()
         .limit_depth(DEPTH_MAX)

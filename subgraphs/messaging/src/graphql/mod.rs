@@ -19,7 +19,7 @@ use query::Query;
 use std::sync::Arc;
 use subscription::Subscription;
 use velvet_kernel::{
-    api::{Decorate, Serve, Subgraph},
+    api::{Decorate, KnownOperations, Serve, Subgraph},
     command::Intake,
 };
 
@@ -39,6 +39,7 @@ pub struct Context {
 /// The subgraph; without parts to work with only its schema can be read.
 pub fn subgraph(serve: Option<&Serve>) -> Subgraph<Query, Mutation, Subscription> {
     let mut schema = Schema::build(Query, Mutation, Subscription)
+        .extension(KnownOperations::default())
         .enable_federation()
         .enable_subscription_in_federation()
         .limit_depth(DEPTH_MAX)

@@ -2,5 +2,6 @@
 
 pub mod copy;
 pub mod echo;
+pub mod insert;
 pub mod kafka;
 pub mod redis;

@@ -12,10 +12,10 @@ use serde_json::json;
 use velvet_kit::{Handle, until};
 
 use crate::arguments::Scenario;
-use crate::bench::{Bench, say};
+use crate::bench::{Bench, counter, say};
 use crate::people::{Pair, People};
 use crate::raw::kafka::{Kafka, Record, partition_of, per_second};
-use crate::raw::{copy, redis};
+use crate::raw::{copy, insert, redis};
 use crate::report::Row;
 use crate::schedule::exact;
 
@@ -143,12 +143,6 @@ async fn folded(http: &reqwest::Client, url: &str) -> Result<f64> {
     Ok(counter(&text, "velvet_project_facts_total", "domain=\"messaging\""))
 }
 
-/// The sum of a counter's series with this label; 0 before the first count.
-fn counter(metrics: &str, name: &str, label: &str) -> f64 {
-    let of_name = metrics.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
-    of_name.filter(|line| line.contains(label)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
 /// Lets the writer go on, until it has stored all; none when there was nothing to store.
 async fn store(bench: &Bench, pairs: &[Pair], stored: &Stored) -> Result<Option<Row>> {
     let wanted = last_positions(pairs).await?;
@@ -174,12 +168,17 @@ async fn copy_rows(bench: &mut Bench, row: Row) -> Result<()> {
     let info = &bench.handle.info;
     let shards: Vec<String> =
         (0..SHARDS).filter(|shard| server_of(*shard, info.postgres.len()) == 0).map(schema).collect();
-    let file = info.state.join("velvet-load.copy");
+    let folder = info.state.clone();
     let database = bench.handle.database(0)?;
-    let copied = copy::measure(&database, &file, &shards, u64::from(bench.arguments.burst)).await?;
+    let copied =
+        copy::measure(&database, &folder.join("velvet-load.copy"), &shards, u64::from(bench.arguments.burst)).await?;
     let raw = exact(copied.rows) / copied.took.as_secs_f64().max(1e-9);
     let note = format!("{} of the same rows by \\copy, one transaction, same keys and indexes", copied.rows);
     bench.add(Row::new("writer", "raw: COPY").rate(raw).note(note));
+    let inserted = insert::measure(&database, &folder, &shards, u64::from(bench.arguments.burst)).await?;
+    let raw = exact(inserted.rows) / inserted.took.as_secs_f64().max(1e-9);
+    let note = format!("{} of the same rows by INSERT of 1,000 each, all shards side by side", inserted.rows);
+    bench.add(Row::new("writer", "raw: INSERT").rate(raw).note(note));
     bench.add(row.beside(Some(raw)));
     Ok(())
 }
