@@ -106,7 +106,7 @@ impl Site {
             "schema" => (one(random, &self.routers), Deed::Roll),
             kind => {
                 let of_kind: Vec<String> = self.parts.iter().filter(|part| kind_of(part) == kind).cloned().collect();
-                let part = random.pick(&of_kind).map_or_else(|| kind.to_owned(), Clone::clone);
+                let part = random.pick(&of_kind).cloned().unwrap_or_else(|| kind.to_owned());
                 (part, of_part(random, kind))
             }
         }

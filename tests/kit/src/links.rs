@@ -54,7 +54,8 @@ pub struct Wanted {
 #[derive(Debug, Default)]
 pub struct Links {
     states: BTreeMap<String, watch::Sender<State>>,
-    _work: JoinSet<()>,
+    /// What accepts connections; kept so that it ends with the links.
+    work: JoinSet<()>,
 }
 
 /// The address that one of our processes has to itself, by its number.
@@ -83,7 +84,7 @@ impl Links {
                 std::net::IpAddr::V4(own) if names_itself => Some(own),
                 _ => None,
             };
-            links._work.spawn(accept(listener, to, rename, state.clone()));
+            links.work.spawn(accept(listener, to, rename, state.clone()));
             links.states.insert(name, state);
         }
         Ok(links)

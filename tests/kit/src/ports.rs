@@ -108,6 +108,7 @@ impl Ports {
 
     fn free(options: &StackOptions) -> Result<Self> {
         let mut taken = BTreeSet::new();
+        let linked = if options.faults { options.brokers } else { 0 };
         let mut one = || -> Result<u16> {
             (0..FREE_TRIES)
                 .map(|_| rand::random_range(FREE_RANGE))
@@ -129,10 +130,7 @@ impl Ports {
             kafka: row(1)?[0],
             kafka_controller: row(1)?[0],
             more_brokers: (1..options.brokers).map(|_| Ok((row(1)?[0], row(1)?[0]))).collect::<Result<_>>()?,
-            kafka_links: match options.faults {
-                true => (0..options.brokers).map(|_| row(2 * options.copies)).collect::<Result<_>>()?,
-                false => Vec::new(),
-            },
+            kafka_links: (0..linked).map(|_| row(2 * options.copies)).collect::<Result<_>>()?,
             copies: (1..options.copies).map(|_| Copy::of(&row(5)?)).collect::<Result<_>>()?,
             balancer: row(1)?[0],
         })

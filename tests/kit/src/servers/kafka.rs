@@ -59,7 +59,7 @@ pub async fn start(
     let id = format!("v{}", &URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())[1..]);
     let archive = archive(&home, &java);
     let (classes, links) = (format!("{}/*", home.display()), ports.kafka_links.as_slice());
-    let cluster = Cluster { supervisor, classes, java, archive, nodes, links, disks, id };
+    let cluster = Cluster { supervisor, java, classes, archive, nodes, links, disks, id };
     // A node is ready when most of the others are there.
     let each = (0..cluster.nodes.len()).map(|index| cluster.node(folders, index));
     let brokers = futures::future::try_join_all(each).await?.join(",");
