@@ -1,6 +1,8 @@
 //! Native plugins of Apollo Router, one directory each. They register themselves; `router.yaml` turns them on.
 
 pub mod auth;
+pub mod executor;
+mod handover;
 pub mod limits;
 pub mod partners;
 pub mod playground;

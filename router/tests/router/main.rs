@@ -7,6 +7,7 @@ mod calls;
 mod check;
 mod client;
 mod compose;
+mod executor;
 mod federation;
 mod frames;
 mod http;

@@ -76,8 +76,13 @@ impl Stack {
 
 impl Router {
     async fn start(api: &Api, overrides: &str) -> Self {
+        Self::before(&schemas(&api.world), &api.url(), overrides).await
+    }
+
+    /// A router before subgraphs that are there.
+    pub async fn before(schemas: &[(&str, String)], url: &str, overrides: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let supergraph = compose(folder.path(), &schemas(&api.world), &api.url());
+        let supergraph = compose(folder.path(), schemas, url);
         let [port, health_port, metrics_port] = [free_port(), free_port(), free_port()];
         let listen = |port| format!("127.0.0.1:{port}");
         let process = Command::new(BINARY)
@@ -94,7 +99,7 @@ impl Router {
             .env("VELVET_ROUTER_LISTEN", listen(port))
             .env("VELVET_ROUTER_HEALTH_LISTEN", listen(health_port))
             .env("VELVET_ROUTER_METRICS_LISTEN", listen(metrics_port))
-            .env("VELVET_API_URL", api.url())
+            .env("VELVET_API_URL", url)
             // Nobody is there; what needs a registry names its own.
             .env("VELVET_REDIS_URLS", "redis://127.0.0.1:1")
             .env("VELVET_PLAYGROUND_DIR", folder.path())

@@ -14,7 +14,8 @@ mod estimate;
 mod tests;
 mod weights;
 
-use apollo_compiler::ast::OperationType;
+use apollo_compiler::Node;
+use apollo_compiler::ast::{Argument, OperationType};
 use apollo_compiler::response::JsonMap;
 use serde_json_bytes::Value;
 
@@ -64,7 +65,14 @@ pub fn actual(weights: &Weights, document: &Document, operation_name: Option<&st
     Some(cost.saturating_add(base(operation.operation_type)))
 }
 
-const fn base(kind: OperationType) -> u64 {
+/// What one selection of a field costs in a response: for the field being there, and for each value in it.
+pub fn of_selection(weights: &Weights, parent: &str, field: &str, arguments: &[Node<Argument>]) -> (u64, u64) {
+    let known = weights.of_field(parent, field);
+    known.map(|known| (estimate::arguments_cost(known, arguments), weights.of_value(known))).unwrap_or_default()
+}
+
+/// What an operation costs besides its fields.
+pub const fn base(kind: OperationType) -> u64 {
     match kind {
         OperationType::Mutation => MUTATION_WEIGHT,
         OperationType::Query | OperationType::Subscription => 0,

@@ -18,6 +18,7 @@ use arc_swap::ArcSwapOption;
 use http::{HeaderValue, StatusCode, header};
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
 
+use crate::plugins::handover::Handover;
 use config::AuthConfig;
 pub use verify::{Error, Verifier, Viewer};
 
@@ -64,8 +65,7 @@ impl Plugin for Auth {
                     }
                 }
             })
-            .buffered()
-            .service(service)
+            .service(Handover::new(service))
             .boxed()
     }
 }

@@ -159,10 +159,15 @@ impl Gate {
 
     /// What a response has cost.
     pub(super) fn measure(&self, admitted: &Admitted, data: &Value) -> Option<u64> {
-        let cost = cost::actual(&self.weights, &admitted.document, admitted.operation_name.as_deref(), data)?;
+        cost::actual(&self.weights, &admitted.document, admitted.operation_name.as_deref(), data)
+            .map(|cost| self.note(cost))
+    }
+
+    /// Notes what a response has cost.
+    pub(super) fn note(&self, cost: u64) -> u64 {
         if let Some(instruments) = &*self.instruments.load() {
             instruments.actual(cost);
         }
-        Some(cost)
+        cost
     }
 }

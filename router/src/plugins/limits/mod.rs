@@ -16,15 +16,13 @@ mod request;
 use std::sync::Arc;
 
 use apollo_router::graphql;
-use apollo_router::layers::ServiceBuilderExt as _;
 use apollo_router::plugin::{Plugin, PluginInit};
 use apollo_router::services::{router, supergraph};
 use apollo_router::{Context, Extensions, register_plugin};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
-use serde_json_bytes::json;
-use tokio::sync::Mutex;
-use tower::{BoxError, Service as _, ServiceBuilder, ServiceExt as _, service_fn};
+use serde_json_bytes::{Value, json};
+use tower::{BoxError, ServiceExt as _, service_fn};
 use velvet_edge::limits::{Code, Refusal};
 
 pub use config::Audience;
@@ -36,6 +34,8 @@ use rate::Call;
 pub use rate::{Limited, Passed, Who};
 pub use request::came_from;
 
+use crate::plugins::executor::{self, Offered};
+use crate::plugins::handover::Handover;
 use crate::plugins::partners;
 
 /// When a refused request may come again, in seconds.
@@ -88,17 +88,16 @@ impl Plugin for Limits {
     fn router_service(&self, service: router::BoxService) -> router::BoxService {
         self.gate.go_live();
         let (gate, requests_max) = (Arc::clone(&self.gate), self.requests_in_flight_max);
-        let inner = router::BoxCloneService::new(ServiceBuilder::new().buffered().service(service));
+        let inner = router::BoxCloneService::new(Handover::new(service));
         service_fn(move |request: router::Request| serve(Arc::clone(&gate), requests_max, inner.clone(), request))
             .boxed()
     }
 
     fn supergraph_service(&self, service: supergraph::BoxService) -> supergraph::BoxService {
         let gate = Arc::clone(&self.gate);
-        // Held for as long as it takes to hand a request over.
-        let inner = Arc::new(Mutex::new(service));
+        let inner = Handover::new(service);
         service_fn(move |request: supergraph::Request| {
-            let (gate, inner) = (Arc::clone(&gate), Arc::clone(&inner));
+            let (gate, inner) = (Arc::clone(&gate), inner.clone());
             async move {
                 match readmit(&gate, &request) {
                     Ok(None) => {}
@@ -109,8 +108,7 @@ impl Plugin for Limits {
                     }
                     Err(refusal) => return refused_in_graph(refusal, request),
                 }
-                let answering = inner.lock().await.ready().await?.call(request);
-                Ok(measured(&gate, answering.await?))
+                Ok(measured(&gate, inner.oneshot(request).await?))
             }
         })
         .boxed()
@@ -183,6 +181,11 @@ fn call(requests: u64, admitted: Option<&Admitted>) -> Call<'_> {
 /// Checks a request before the router reads it.
 async fn admit(gate: &Gate, who: &Who, request: router::Request) -> Result<Result<router::Request, Refusal>, BoxError> {
     let audience = who.audience();
+    if let Some(offered) = executor::offered(&request.context)
+        && request::fits(request.router_request.body(), gate.bounds(audience).body_bytes)
+    {
+        return Ok(admit_offered(gate, audience, &offered, request));
+    }
     let context = request.context;
     let (parts, body) = request.router_request.into_parts();
     let refuse = |refusal: Refusal| {
@@ -213,6 +216,28 @@ async fn admit(gate: &Gate, who: &Who, request: router::Request) -> Result<Resul
     }
     let request = http::Request::from_parts(parts, router::body::from_bytes(body));
     Ok(Ok((request, context).into()))
+}
+
+/// Checks a request whose operation has been read already.
+fn admit_offered(
+    gate: &Gate,
+    audience: Audience,
+    offered: &Offered,
+    request: router::Request,
+) -> Result<router::Request, Refusal> {
+    let operation_name = offered.operation_name.as_deref();
+    let asked = Asked { query: &offered.text, operation_name, variables: &offered.variables };
+    let admitted = gate.admit(asked, audience)?;
+    let tells = request::wants_cost(request.router_request.headers(), &offered.extensions);
+    request.context.extensions().with_lock(|known| {
+        if let Some(admitted) = admitted {
+            known.insert(Known(Arc::new(admitted)));
+        }
+        if tells {
+            known.insert(TellCost);
+        }
+    });
+    Ok(request)
 }
 
 /// Checks a request whose text the router had to find; nothing for any other.
@@ -246,11 +271,29 @@ fn measured(gate: &Arc<Gate>, response: supergraph::Response) -> supergraph::Res
         {
             context.extensions().with_lock(|known| known.insert(Measured(actual)));
             if tell {
-                part.extensions.insert("cost", json!({ "estimated": admitted.estimated, "actual": actual }));
+                part.extensions.insert("cost", told(admitted.estimated, actual));
             }
         }
         part
     })
+}
+
+/// Measures the `data` of a response that did not come from the graph's own service, unless it is known already what it
+/// has cost. Gives what the client wants to be told.
+pub fn measure(gate: &Gate, context: &Context, cost: Option<u64>, data: &[u8]) -> Option<Value> {
+    let admitted = known(context)?;
+    let actual = match cost {
+        Some(cost) => gate.note(cost),
+        None => gate.measure(&admitted, &serde_json::from_slice(data).ok()?)?,
+    };
+    context.extensions().with_lock(|known| {
+        known.insert(Measured(actual));
+        known.contains_key::<TellCost>().then(|| told(admitted.estimated, actual))
+    })
+}
+
+fn told(estimated: u64, actual: u64) -> Value {
+    json!({ "estimated": estimated, "actual": actual })
 }
 
 /// A request counts until the last byte of its response is handed over.

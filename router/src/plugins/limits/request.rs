@@ -5,6 +5,7 @@ use std::sync::Arc;
 use apollo_compiler::response::JsonMap;
 use apollo_router::Context;
 use apollo_router::services::router;
+use axum::body::HttpBody as _;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -39,6 +40,11 @@ pub(super) fn who(gate: &Gate, context: &Context, headers: &HeaderMap) -> Who {
         viewer: context.get::<_, String>(auth::VIEWER_KEY).ok().flatten().map(Into::into),
         address: told.map(|CameFrom(address)| address).or_else(|| gate.address(headers)),
     }
+}
+
+/// Whether a body has at most so many bytes, when that is known before it is read.
+pub(super) fn fits(body: &router::Body, bytes_max: u64) -> bool {
+    body.size_hint().exact().is_some_and(|bytes| bytes <= bytes_max)
 }
 
 /// Reads a body of at most so many bytes.

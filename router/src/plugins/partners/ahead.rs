@@ -11,10 +11,12 @@ use apollo_router::Context;
 use apollo_router::services::router;
 use http::{Method, header};
 use serde_json::json;
+use serde_json_bytes::Map;
 use tokio::sync::watch;
 use tower::{BoxError, ServiceExt as _};
 
 use super::{Gate, live, mark, marked, settle};
+use crate::plugins::executor::{self, Offered};
 use crate::plugins::subscriptions;
 
 /// Changes come in groups: a manifest is many operations.
@@ -84,6 +86,9 @@ async fn plan(body: &Arc<str>) -> Result<(), BoxError> {
     let context = Context::new();
     settle(&context, None, None);
     mark(&context, OnlyPlanned);
+    let none = Map::new();
+    let text = Arc::clone(body);
+    executor::offer(&context, Offered { text, operation_name: None, variables: none.clone(), extensions: none });
     let request = http::Request::builder()
         .method(Method::POST)
         .uri(URI)

@@ -41,6 +41,8 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceBuilder, ServiceExt as _, service_fn};
 use velvet_edge::signature::Signed;
 
+use crate::plugins::executor;
+use crate::plugins::handover::Handover;
 use accounts::Accounts;
 pub use ahead::is_only_planned;
 use caller::Keys;
@@ -56,7 +58,7 @@ use resolve::Operations;
 pub use resolve::Resolved;
 pub use serve::{admit, operation_id, settle};
 use usage::Usage;
-pub use usage::{Call, Outcome, delivered};
+pub use usage::{Call, Outcome, delivered, executed};
 
 /// The gate of the live pipeline. Plugins cannot see one another; this is where the others find it.
 static LIVE: LazyLock<ArcSwapOption<Gate>> = LazyLock::new(ArcSwapOption::empty);
@@ -141,7 +143,7 @@ impl Plugin for Partners {
         LIVE.store(Some(Arc::clone(&self.gate)));
         *self.instruments.lock() = Some(usage::observe());
         ahead::start(&self.gate);
-        let inner = BoxCloneService::new(ServiceBuilder::new().buffered().service(service));
+        let inner = BoxCloneService::new(Handover::new(service));
         let gate = Arc::clone(&self.gate);
         service_fn(move |request: router::Request| serve::serve(Arc::clone(&gate), request, inner.clone())).boxed()
     }
@@ -155,6 +157,7 @@ impl Plugin for Partners {
         ServiceBuilder::new()
             .checkpoint(|request: execution::Request| {
                 if ahead::is_only_planned(&request.context) {
+                    executor::look_at(&request);
                     Ok(ControlFlow::Break(execution::Response::builder().context(request.context).build()?))
                 } else {
                     Ok(ControlFlow::Continue(request))

@@ -1,5 +1,7 @@
 //! GraphQL over HTTP as far as it is needed here: what operation is meant, and the request with its text in it.
 
+use std::sync::Arc;
+
 use apollo_router::services::router;
 use bytes::Bytes;
 use http::request::Parts;
@@ -11,6 +13,7 @@ use tower::BoxError;
 use url::form_urlencoded;
 
 use super::refusal::Refusal;
+use crate::plugins::executor::Offered;
 
 /// Where an operation's hash stands in the extensions (Apollo's automatic persisted queries).
 const PERSISTED_QUERY: &str = "persistedQuery";
@@ -108,6 +111,16 @@ impl Asked {
 
     pub(super) fn meant(&self) -> Result<Meant<'_>, Refusal> {
         Meant::of(self.query.as_deref(), self.document_id.as_deref(), self.extensions.as_ref())
+    }
+
+    /// The operation of that text, for whoever runs it without a pipeline.
+    pub(super) fn offered(&self, text: &Arc<str>) -> Offered {
+        Offered {
+            text: Arc::clone(text),
+            operation_name: self.operation_name.as_deref().map(Into::into),
+            variables: self.variables.clone().unwrap_or_default(),
+            extensions: self.extensions.clone().unwrap_or_default(),
+        }
     }
 
     /// The request for the pipeline, with that text in it. It is sent on as a POST, since an address has no room for a

@@ -20,6 +20,7 @@ use super::request::{Asked, Meant, may_name_an_id};
 use super::resolve::Resolved;
 use super::usage::Call;
 use super::{Gate, cached, mark, marked};
+use crate::plugins::executor;
 
 /// The operation of a request is settled already: what is in it is to be run.
 #[derive(Clone)]
@@ -132,6 +133,7 @@ async fn prepare(
                 return Ok(Err(refusal));
             }
             let kept = by_get.then(|| cached::Kept::take(&mut parts.headers, gate.graph.caching(&text)));
+            executor::offer(context, asked.offered(&text));
             Ok(Ok(Prepared { request: asked.into_request(&text, parts)?, kept }))
         }
     }

@@ -146,6 +146,10 @@ impl Generation {
         self.subgraphs.get(subgraph).map(|subgraph| &subgraph.pool)
     }
 
+    pub(super) fn addresses(&self) -> HashMap<String, Uri> {
+        self.subgraphs.iter().map(|(name, subgraph)| (name.clone(), subgraph.uri.clone())).collect()
+    }
+
     /// The operation with its text in it, when it is called by an id and the caller may call it.
     pub(super) fn settle(&self, caller: Option<&Caller>, mut operation: Operation) -> Result<Settled, Refusal> {
         let Some(gate) = self.gate() else {

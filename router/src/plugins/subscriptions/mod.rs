@@ -30,16 +30,18 @@ mod transport;
 mod upstream;
 mod usage;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use apollo_router::layers::ServiceBuilderExt as _;
 use apollo_router::plugin::{Plugin, PluginInit};
 use apollo_router::services::{router, subgraph};
 use apollo_router::{Endpoint, ListenAddr, register_plugin};
+use http::Uri;
 use multimap::MultiMap;
 use tower::util::BoxCloneService;
-use tower::{BoxError, ServiceBuilder, ServiceExt as _, service_fn};
+use tower::{BoxError, ServiceExt as _, service_fn};
 
+use crate::plugins::handover::Handover;
 use config::SubscriptionsConfig;
 use generation::Generation;
 pub(crate) use registry::{drained, recheck_callers};
@@ -55,6 +57,11 @@ pub(crate) async fn answer(request: router::Request) -> Option<Result<router::Re
     let generation = generation::live()?;
     let pipeline = generation.pipeline()?;
     Some(stream::answer(generation, pipeline, request).await)
+}
+
+/// Where the subgraphs are, by their names. Nothing when there is no live pipeline.
+pub(crate) fn addresses() -> Option<HashMap<String, Uri>> {
+    Some(generation::live()?.addresses())
 }
 
 /// Plans a subscription that has not been asked for yet; false when the text is none.
@@ -83,7 +90,7 @@ impl Plugin for Subscriptions {
 
     /// Called once per pipeline, when its plugins are active.
     fn router_service(&self, service: router::BoxService) -> router::BoxService {
-        let service = ServiceBuilder::new().buffered().service(service);
+        let service = Handover::new(service);
         let pipeline = BoxCloneService::new(service);
         self.generation.go_live(pipeline.clone());
         let generation = Arc::clone(&self.generation);
@@ -92,7 +99,7 @@ impl Plugin for Subscriptions {
 
     /// Called once per pipeline and subgraph.
     fn subgraph_service(&self, name: &str, service: subgraph::BoxService) -> subgraph::BoxService {
-        let service = ServiceBuilder::new().buffered().service(service);
+        let service = Handover::new(service);
         self.generation.capture_subgraph(name, BoxCloneService::new(service.clone()));
         service.boxed()
     }

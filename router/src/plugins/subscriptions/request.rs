@@ -16,6 +16,7 @@ use super::config::millis;
 use super::protocol::{Operation, failure};
 use super::socket::Socket;
 use super::transport::Transport;
+use crate::plugins::executor::{self, Offered};
 use crate::plugins::{limits, partners};
 
 /// The pipeline looks at the body, not at the address; this one stands in its logs.
@@ -76,6 +77,12 @@ async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError>
     let context = Context::new();
     // What stands in the request has been resolved, with the caller's key in mind.
     partners::settle(&context, socket.caller(), operation.document_id.as_deref());
+    if let (Some(text), Some(_)) = (&operation.query, &operation.document_id) {
+        let operation_name = operation.operation_name.as_deref().map(Into::into);
+        let variables = operation.variables.clone().unwrap_or_default();
+        let extensions = operation.extensions.clone().unwrap_or_default();
+        executor::offer(&context, Offered { text: text.as_str().into(), operation_name, variables, extensions });
+    }
     if let Some(address) = socket.address.get() {
         limits::came_from(&context, Arc::clone(address));
     }

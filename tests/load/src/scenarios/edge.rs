@@ -73,21 +73,25 @@ async fn persisted(bench: &mut Bench, tokens: &Arc<Vec<String>>) -> Result<()> {
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     std::fs::write(folder.join("manifest.json"), json!({ SCREEN_ID: SCREEN }).to_string())?;
     let folder = folder.to_string_lossy().into_owned();
-    let router = Router::start(&bench.handle, &[("VELVET_OPERATIONS_DIR", &folder)], |_| {}).await?;
+    let operations = ("VELVET_OPERATIONS_DIR", folder.as_str());
+    let router = Router::start(&bench.handle, &[operations], |_| {}).await?;
+    let apollo = Router::start(&bench.handle, &[operations, ("VELVET_EXECUTOR", "apollo")], |_| {}).await?;
     let key = Arc::new(vec![partners_key(bench, &router).await.context("a partner's key")?]);
     let (by_text, by_id) = (json!({ "query": SCREEN }).to_string(), json!({ "documentId": SCREEN_ID }).to_string());
-    let variant = |label, header, values: &Arc<Vec<String>>, body: &str| {
-        let caller = Caller::new(&router, header, values, body.to_owned(), "matches");
-        Variant { label, router: &router, target: target("edge: one operation", label, caller) }
+    let variant = |label, router, header, values: &Arc<Vec<String>>, body: &str| {
+        let caller = Caller::new(router, header, values, body.to_owned(), "matches");
+        Variant { label, router, target: target("edge: one operation", label, caller) }
     };
     let variants = [
-        variant("by id", "authorization", tokens, &by_id),
-        variant("by text", "authorization", tokens, &by_text),
-        variant("by id, with a key", "x-api-key", &key, &by_id),
+        variant("by id", &router, "authorization", tokens, &by_id),
+        variant("by text", &router, "authorization", tokens, &by_text),
+        variant("by id, with a key", &router, "x-api-key", &key, &by_id),
+        variant("by id, executed by Apollo Router", &apollo, "authorization", tokens, &by_id),
     ];
     take_turns(bench, &variants).await?;
     compare(bench, &variants[0], &variants[1]);
     compare(bench, &variants[2], &variants[1]);
+    compare(bench, &variants[0], &variants[3]);
     Ok(())
 }
 

@@ -25,8 +25,8 @@ use super::registry::Registry;
 pub use call::Call;
 use lane::{Lane, Receipt};
 pub(super) use metrics::{Instruments, observe};
-pub use outcome::Outcome;
 pub(super) use outcome::noted;
+pub use outcome::{Outcome, executed};
 use tallies::Record;
 
 /// How long the process waits at its end for what is not delivered.

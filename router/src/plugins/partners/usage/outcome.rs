@@ -49,6 +49,13 @@ impl Outcome {
     }
 }
 
+/// Notes that a partner's operation was run without errors, for one that passes by the graph's own service.
+pub fn executed(context: &Context) {
+    if caller(context).is_some() {
+        mark(context, Executed { with_errors: false });
+    }
+}
+
 /// Notes whether the graph's answer to a partner has errors. Of an answer in parts the first is looked at.
 pub(in super::super) fn noted(response: supergraph::Response) -> supergraph::Response {
     let context: Context = response.context.clone();
