@@ -45,7 +45,7 @@ enum Place {
     #[default]
     Unread,
     Valid(ValidationResult),
-    New(String, ExecutableDocument),
+    New(String, Box<ExecutableDocument>),
 }
 
 /// One request on its way to be executed.
@@ -80,7 +80,7 @@ impl Extension for Reading {
             return Ok(operation.document.clone());
         }
         let document = next.run(ctx, query, variables).await?;
-        *self.place.lock() = Place::New(query.to_owned(), document.clone());
+        *self.place.lock() = Place::New(query.to_owned(), Box::new(document.clone()));
         Ok(document)
     }
 
@@ -96,7 +96,7 @@ impl Extension for Reading {
         let validity = next.run(ctx).await?;
         if let Place::New(text, document) = place {
             let name = self.name.lock().clone();
-            self.known.insert(text, Arc::new(Operation { name, document, validity }));
+            self.known.insert(text, Arc::new(Operation { name, document: *document, validity }));
         }
         Ok(validity)
     }

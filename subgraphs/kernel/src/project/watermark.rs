@@ -21,12 +21,14 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Outcomes that one announcement brings along, in bytes at most; who misses one reads it.
 const OUTCOMES_SIZE_MAX: usize = 32 * 1024;
 
-/// KEYS: watermark. ARGV: next offset, channel, announcement.
+/// KEYS: watermark. ARGV: next offset, channel, outcomes. These go by themselves, and first: a process of an older
+/// version, which knows only offsets, passes over them.
 static ADVANCE: Script = Script::new(
     r"
 local at = tonumber(redis.call('GET', KEYS[1]) or '-1')
 if tonumber(ARGV[1]) > at then redis.call('SET', KEYS[1], ARGV[1]) end
-redis.call('SPUBLISH', ARGV[2], ARGV[3])
+if ARGV[3] ~= '' then redis.call('SPUBLISH', ARGV[2], ARGV[3]) end
+redis.call('SPUBLISH', ARGV[2], ARGV[1])
 return 1
 ",
 );
@@ -46,51 +48,41 @@ pub(super) async fn advance<'a>(
     events: &'a [Recorded],
     outcome_of: impl Fn(&'a Recorded) -> Option<&'a str>,
 ) -> Result<(), Error> {
-    let mut passed: HashMap<i32, Announcement> = HashMap::new();
+    let mut passed: HashMap<i32, (i64, Outcomes)> = HashMap::new();
     for event in events {
-        let announcement = passed.entry(event.partition).or_default();
-        announcement.next = event.offset + 1;
+        let (next, outcomes) = passed.entry(event.partition).or_default();
+        *next = event.offset + 1;
         if let Some(outcome) = outcome_of(event) {
-            announcement.add(event.id, outcome);
+            outcomes.add(event.id, outcome);
         }
     }
     let calls: Vec<Call> = passed
         .into_iter()
-        .map(|(partition, Announcement { next, outcomes })| {
-            Call::script(&ADVANCE, [key(domain, partition)])
-                .arg(next)
-                .arg(channel(domain, partition))
-                .arg(format!("{next}{outcomes}"))
+        .map(|(partition, (next, outcomes))| {
+            Call::script(&ADVANCE, [key(domain, partition)]).arg(next).arg(channel(domain, partition)).arg(outcomes.0)
         })
         .collect();
     store.run(&calls).await?;
     Ok(())
 }
 
-/// What is said of a partition: the next offset; then, a line each, an event's id and its outcome in JSON.
+/// Outcomes as they are announced: an event's id and its outcome in JSON, each behind the end of a line.
 #[derive(Debug, Default)]
-struct Announcement {
-    next: i64,
-    outcomes: String,
-}
+struct Outcomes(String);
 
-impl Announcement {
+impl Outcomes {
     fn add(&mut self, id: Uuid, outcome: &str) {
-        if self.outcomes.len() + outcome.len() <= OUTCOMES_SIZE_MAX {
+        if self.0.len() + outcome.len() <= OUTCOMES_SIZE_MAX {
             // Writing to a string cannot fail.
-            let _ = write!(self.outcomes, "\n{id} {outcome}");
+            let _ = write!(self.0, "\n{id} {outcome}");
         }
     }
 
-    /// Reads one: the next offset, and the outcomes.
-    fn read(text: &str) -> Option<(i64, impl Iterator<Item = (Uuid, &str)>)> {
-        let mut lines = text.split('\n');
-        let next = lines.next()?.parse().ok()?;
-        let outcome = |line: &'_ str| -> Option<(Uuid, usize)> {
-            let (id, _) = line.split_once(' ')?;
-            Some((Uuid::try_parse(id).ok()?, id.len() + 1))
-        };
-        Some((next, lines.filter_map(move |line| outcome(line).map(|(id, from)| (id, &line[from..])))))
+    fn read(text: &str) -> impl Iterator<Item = (Uuid, &str)> {
+        text.split('\n').filter_map(|line| {
+            let (id, outcome) = line.split_once(' ')?;
+            Some((Uuid::try_parse(id).ok()?, outcome))
+        })
     }
 }
 
@@ -195,12 +187,13 @@ async fn follow_one(
         }
         look = match tokio::time::timeout(LOOK_PAUSE, listener.next()).await {
             Ok(Signal::Message(message)) => {
-                if let Some((next, outcomes)) = std::str::from_utf8(&message).ok().and_then(Announcement::read) {
-                    for (id, outcome) in outcomes {
-                        if let Some(mut place) = expected.get_mut(&id) {
-                            *place = Some(outcome.into());
-                        }
+                let text = std::str::from_utf8(&message).unwrap_or_default();
+                for (id, outcome) in Outcomes::read(text) {
+                    if let Some(mut place) = expected.get_mut(&id) {
+                        *place = Some(outcome.into());
                     }
+                }
+                if let Ok(next) = text.parse() {
                     raise(next);
                 }
                 false
@@ -216,25 +209,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_announcement_brings_the_outcomes_along() {
+    fn outcomes_are_read_as_they_were_announced() {
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut announcement = Announcement { next: 7, ..Announcement::default() };
-        announcement.add(one, r#"{"type":"sent"}"#);
-        announcement.add(two, "null");
-        let text = format!("{}{}", announcement.next, announcement.outcomes);
-        let (next, outcomes) = Announcement::read(&text).unwrap();
-        assert_eq!((next, outcomes.collect::<Vec<_>>()), (7, vec![(one, r#"{"type":"sent"}"#), (two, "null")]));
-        let (next, outcomes) = Announcement::read("8").unwrap();
-        assert_eq!((next, outcomes.count()), (8, 0));
+        let mut outcomes = Outcomes::default();
+        outcomes.add(one, r#"{"type":"sent"}"#);
+        outcomes.add(two, "null");
+        let read: Vec<_> = Outcomes::read(&outcomes.0).collect();
+        assert_eq!(read, [(one, r#"{"type":"sent"}"#), (two, "null")]);
+        assert!(outcomes.0.parse::<i64>().is_err(), "nobody takes it for an offset");
+        assert_eq!(Outcomes::read("8").count(), 0);
     }
 
     #[test]
     fn what_does_not_fit_is_left_to_be_read() {
-        let mut announcement = Announcement::default();
-        announcement.add(Uuid::nil(), &"x".repeat(OUTCOMES_SIZE_MAX + 1));
-        announcement.add(Uuid::max(), "null");
-        let text = format!("0{}", announcement.outcomes);
-        assert_eq!(Announcement::read(&text).unwrap().1.collect::<Vec<_>>(), [(Uuid::max(), "null")]);
+        let mut outcomes = Outcomes::default();
+        outcomes.add(Uuid::nil(), &"x".repeat(OUTCOMES_SIZE_MAX + 1));
+        outcomes.add(Uuid::max(), "null");
+        assert_eq!(Outcomes::read(&outcomes.0).collect::<Vec<_>>(), [(Uuid::max(), "null")]);
     }
 
     #[test]
