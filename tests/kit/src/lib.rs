@@ -11,6 +11,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the kit stands outside the code that must be the same on every run")]
 
+pub mod backup;
 pub mod balancer;
 pub mod binaries;
 pub mod client;
@@ -29,6 +30,7 @@ pub mod population;
 pub mod ports;
 pub mod process;
 pub mod progress;
+pub mod roll;
 pub mod servers;
 pub mod stack;
 pub mod supervisor;

@@ -31,6 +31,12 @@ enum Task {
     Up(Up),
     /// Ends what `up` started.
     Down,
+    /// Restarts every writer, API and router of a running stack, one after the other.
+    Roll {
+        /// The stack's file; that of `VELVET_TEST_STACK`, or of what `up` started, when left out.
+        #[arg(long)]
+        stack: Option<PathBuf>,
+    },
     /// Starts a fresh stack on free ports, runs a command with its address, stops everything.
     Run(Run),
     /// Writes what the code exports and composes: the contents of `schema/`.
@@ -95,6 +101,7 @@ impl Cli {
         match self.task {
             Task::Up(up) => up.run(&root).await,
             Task::Down => down::run(&state_dir(&root)).await,
+            Task::Roll { stack } => roll(&root, stack).await,
             Task::Run(run) => run.run(&root).await,
             Task::Schema { out } => write_schema(&root, &out).await,
             Task::Install => {
@@ -116,6 +123,17 @@ impl Common {
         }
         options.servers_only = self.servers_only;
     }
+}
+
+async fn roll(root: &std::path::Path, stack: Option<PathBuf>) -> Result<ExitCode> {
+    let named = stack.or_else(|| std::env::var_os(velvet_kit::info::TEST_STACK).map(PathBuf::from));
+    let file = named.unwrap_or_else(|| velvet_kit::StackInfo::path(&state_dir(root)));
+    let stack = velvet_kit::Handle::open(&file)?;
+    velvet_kit::roll::roll(&stack, |rolled| {
+        println!("{} is back after {:.1} s", rolled.part, rolled.took.as_secs_f64())
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn write_schema(root: &std::path::Path, out: &std::path::Path) -> Result<ExitCode> {
