@@ -2,7 +2,13 @@
 
 use crate::DOMAINS;
 use anyhow::{Context as _, bail};
-use axum::Router;
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header::CONNECTION},
+    middleware::{self, Next},
+    response::Response,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -17,6 +23,9 @@ use velvet_kernel::{
     telemetry,
     time::SystemClock,
 };
+
+/// How long a process that is to end takes connections and answers on those that are kept, before it closes them.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +103,12 @@ pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
         tracing::info!("drain");
         told.cancel();
     });
-    let served = axum::serve(listener, routes).with_graceful_shutdown(ending.clone().cancelled_owned());
+    let routes = routes.layer(middleware::from_fn_with_state(ending.clone(), say_close));
+    let lingered = ending.clone();
+    let served = axum::serve(listener, routes).with_graceful_shutdown(async move {
+        lingered.cancelled().await;
+        tokio::time::sleep(LINGER.min(drain)).await;
+    });
     tokio::select! {
         served = served.into_future() => served?,
         () = async { ending.cancelled().await; tokio::time::sleep(drain).await } => {}
@@ -107,6 +121,17 @@ pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
         tracing::warn!("drain.incomplete");
     }
     Ok(())
+}
+
+/// Once the process is to end, each answer says that its connection ends with it. So whoever keeps connections gives them
+/// up when nothing is on its way; closing one that he believes to be free may meet the request that he has just sent.
+async fn say_close(State(ending): State<CancellationToken>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    // An upgraded connection is no longer one of requests and answers.
+    if ending.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn routes(parts: &Parts, roles: Roles, metrics: PrometheusHandle) -> anyhow::Result<Router> {
