@@ -9,13 +9,15 @@ use apollo_federation::{ApiSchemaOptions, Supergraph};
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use crate::process::{Router, eventually};
+use crate::process::Router;
 use graph::{Graph, MARK, schemas};
 use operations::{Operation, operation};
 
-const OPERATIONS: u64 = 150;
+const OPERATIONS: u64 = 48;
 /// Seeds for what subgraphs say, each with how much of it is not as it should be, in hundredths.
-const WORLDS: [(u32, u32); 6] = [(1, 0), (2, 0), (3, 1), (4, 3), (5, 8), (6, 20)];
+const WORLDS: [(u32, u32); 8] = [(1, 0), (2, 0), (3, 1), (4, 1), (5, 3), (6, 3), (7, 8), (8, 20)];
+/// Calls of each operation until most of them are run. Planning takes its time where nothing is optimised.
+const WARM_UPS_MAX: u32 = 50;
 /// Calls at once.
 const CALLS_MAX: usize = 8;
 
@@ -110,12 +112,14 @@ impl Pair {
     /// Waits until the plans are there, which come from calls or are made ahead.
     async fn warm(&self, body: impl Fn(usize) -> Value) {
         let all = u64::try_from(self.operations.len()).unwrap();
-        eventually("most operations are run", async || {
+        for _ in 0..WARM_UPS_MAX {
             let before = self.ours.metric(RUN).await;
             self.call_all(&body).await;
-            self.ours.metric(RUN).await - before > all / 2
-        })
-        .await;
+            if self.ours.metric(RUN).await - before > all / 2 {
+                return;
+            }
+        }
+        panic!("few operations are run after {WARM_UPS_MAX} calls of each");
     }
 }
 
@@ -135,8 +139,8 @@ async fn all(pair: &Pair, body: impl Fn(usize) -> Value) {
         })
         .await;
     let (run, handed_over) = (pair.ours.metric(RUN).await, pair.ours.metric(HANDED_OVER).await);
-    assert!(run > 300, "{run} operations were run");
-    assert!(handed_over > 100, "{handed_over} operations were handed over");
+    assert!(run > 100, "{run} operations were run");
+    assert!(handed_over > 40, "{handed_over} operations were handed over");
     assert_eq!(pair.apollo.metric(RUN).await, 0);
 }
 

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Map, Value, json};
 
-const DEPTH_MAX: u32 = 5;
+const DEPTH_MAX: u32 = 3;
 
 pub struct Operation {
     pub text: String,
