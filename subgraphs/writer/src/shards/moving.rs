@@ -22,7 +22,7 @@ const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Longer than any move; a connection that holds a lock must not be replaced.
-const SESSION: Duration = Duration::from_secs(7 * 24 * 3600);
+const SESSION: Duration = Duration::from_hours(7 * 24);
 
 /// The servers as they are now: all of them must answer.
 struct Servers {
