@@ -69,7 +69,9 @@ impl fmt::Display for Ending {
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if arguments.bugs {
-        Bug::ALL.into_iter().for_each(|bug| println!("{}", bug.name()));
+        for bug in Bug::ALL {
+            println!("{}", bug.name());
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let stack = Handle::from_env()?;
