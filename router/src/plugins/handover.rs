@@ -15,6 +15,7 @@ use tower::{BoxError, Service, ServiceExt as _};
 pub struct Handover<Q, S>(Arc<Mutex<BoxService<Q, S, BoxError>>>);
 
 impl<Q, S> Handover<Q, S> {
+    /// In front of that service.
     pub fn new(service: BoxService<Q, S, BoxError>) -> Self {
         Self(Arc::new(Mutex::new(service)))
     }

@@ -142,7 +142,7 @@ impl Shape {
 fn find_conditions(set: &SelectionSet, into: &mut Vec<Name>, conditional: &mut bool) -> Result<(), Unfit> {
     for selection in &set.selections {
         let directives = selection.directives();
-        for directive in directives.iter() {
+        for directive in directives {
             if !matches!(directive.name.as_str(), "skip" | "include") {
                 return Err(Unfit("a directive of another kind"));
             }

@@ -45,11 +45,10 @@ fn admits(schema: &Schema, ty: &Type, value: &Value) -> bool {
             value.as_array().is_some_and(|items| items.iter().all(|value| admits(schema, item, value)))
         }
         Type::Named(name) | Type::NonNullNamed(name) => match name.as_str() {
-            "String" => value.is_string(),
             "Int" => value.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
             "Float" => value.as_f64().is_some_and(f64::is_finite),
             "Boolean" => value.is_boolean(),
-            "ID" => value.is_string(),
+            "String" | "ID" => value.is_string(),
             name => schema.types.get(name).is_some_and(|known| admits_named(schema, known, value)),
         },
     }

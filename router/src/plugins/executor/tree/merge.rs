@@ -40,17 +40,16 @@ impl Tree {
         let mut member = self.node(from).first;
         while let Some(id) = member.some() {
             member = self.node(id).next;
-            match self.member(into, self.key(id)) {
-                Some(existing) => self.merge_value(existing, id)?,
-                None => {
-                    match last {
-                        None => self.node_mut(into).first = id,
-                        Some(last) => self.node_mut(last).next = id,
-                    }
-                    self.node_mut(id).next = Id::NONE;
-                    last = Some(id);
-                }
+            if let Some(existing) = self.member(into, self.key(id)) {
+                self.merge_value(existing, id)?;
+                continue;
             }
+            match last {
+                None => self.node_mut(into).first = id,
+                Some(last) => self.node_mut(last).next = id,
+            }
+            self.node_mut(id).next = Id::NONE;
+            last = Some(id);
         }
         Ok(())
     }
