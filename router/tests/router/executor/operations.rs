@@ -48,7 +48,7 @@ impl Maker<'_> {
         let schema = self.schema;
         match &schema.types[ty] {
             ExtendedType::Object(object) => {
-                self.fields_of(ty, object.fields.values().map(|field| &***field), depth, &mut set)
+                self.fields_of(ty, object.fields.values().map(|field| &***field), depth, &mut set);
             }
             ExtendedType::Interface(interface) => {
                 self.fields_of(ty, interface.fields.values().map(|field| &***field), depth, &mut set);

@@ -19,9 +19,9 @@ use velvet_kit::{
 };
 
 const NODE: usize = 4;
-const TOOL_WITHIN: Duration = Duration::from_secs(60);
+const TOOL_WITHIN: Duration = Duration::from_mins(1);
 const UP_WITHIN: Duration = Duration::from_secs(90);
-const MOVED_WITHIN: Duration = Duration::from_secs(120);
+const MOVED_WITHIN: Duration = Duration::from_mins(2);
 const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
 
 /// Ends with SIGKILL when dropped.

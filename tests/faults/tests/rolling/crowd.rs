@@ -78,9 +78,9 @@ impl Crowd {
             let conversation = conversation_of(&first, &meet(&first, &second).await?).await?;
             let (told, heard) = watch::channel(0);
             let (started, standing) = tokio::sync::oneshot::channel();
-            let hears = hear(other.clone(), told, started, Arc::clone(&ended));
+            let listening = hear(other.clone(), told, started, Arc::clone(&ended));
             let hearing = tokio::spawn(async move {
-                let outcome = hears.await;
+                let outcome = listening.await;
                 if let Err(error) = &outcome {
                     println!("a stream has ended for good: {error:#}");
                 }
