@@ -43,13 +43,13 @@ async fn a_lost_server_goes_back_to_its_backup_and_forward_by_the_log() -> Resul
 
     // People do not notice.
     talk.say(400).await?;
-    stack.writer().pause().await?;
+    stack.writer().stop().await?;
     let restored = async {
         backup.restore(&stack, &moment).await?;
         talk.stored_on(&stack, LOST).await
     }
     .await;
-    stack.writer().resume().await?;
+    stack.writer().start().await?;
     assert_eq!(restored?, then, "what was stored at that moment, and nothing that came later");
 
     talk.say(400).await?;
