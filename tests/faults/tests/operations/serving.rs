@@ -11,7 +11,7 @@ use velvet_e2e::{Person, conversation_of, live::MESSAGE_EVENTS, meet};
 use velvet_kit::{Handle, client::Response};
 
 /// How long a stream may be silent: longer than a rebuild of what tests leave takes.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// What clients saw of one kind of request.
 #[derive(Debug, Default)]
