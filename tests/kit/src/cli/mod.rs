@@ -130,7 +130,7 @@ async fn roll(root: &std::path::Path, stack: Option<PathBuf>) -> Result<ExitCode
     let file = named.unwrap_or_else(|| velvet_kit::StackInfo::path(&state_dir(root)));
     let stack = velvet_kit::Handle::open(&file)?;
     velvet_kit::roll::roll(&stack, |rolled| {
-        println!("{} is back after {:.1} s", rolled.part, rolled.took.as_secs_f64())
+        println!("{} is back after {:.1} s", rolled.part, rolled.took.as_secs_f64());
     })
     .await?;
     Ok(ExitCode::SUCCESS)
