@@ -17,6 +17,7 @@ use crate::servers::run;
 
 /// Far more than the files of a run.
 const SIZE: &str = "1g";
+const PAGE_KIB: u64 = 4;
 const TOOL_WITHIN: Duration = Duration::from_secs(20);
 /// A server that writes all the time is ahead of whoever measures it.
 const FILLED_WITHIN: Duration = Duration::from_secs(5);
@@ -66,13 +67,14 @@ async fn mount(folder: &Path) -> Result<()> {
     run(&mut command, None, TOOL_WITHIN).await.with_context(|| format!("mounting {}", folder.display())).map(drop)
 }
 
-/// Leaves no room in it, not even for a page.
+/// Leaves no room in it, not even for a page; for one page, if it is empty.
 pub async fn fill(folder: &Path) -> Result<()> {
     until("a full disk", FILLED_WITHIN, || async {
         let mut ask = Command::new("df");
         let printed = run(ask.args(["-k", "--output=used"]).arg(folder), None, TOOL_WITHIN).await?;
-        let used = printed.lines().last().unwrap_or_default().trim();
-        resize(folder, &format!("{used}k")).await
+        let used: u64 = printed.lines().last().unwrap_or_default().trim().parse().context("what df prints")?;
+        // None at all would be no bound, and could not be changed any more.
+        resize(folder, &format!("{}k", used.max(PAGE_KIB))).await
     })
     .await
 }
