@@ -185,6 +185,9 @@ impl Store {
 
     /// Divides calls by where they go: by master as far as the masters are known, else by slot.
     fn groups(&self, calls: &[Call]) -> Vec<Group> {
+        if calls.is_empty() {
+            return Vec::new();
+        }
         if let Connection::Single(_) = **self.current.load() {
             return vec![Group { slot: 0, spans: false, master: None, calls: (0..calls.len()).collect() }];
         }
