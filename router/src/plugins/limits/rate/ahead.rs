@@ -68,7 +68,7 @@ impl Ahead {
         let now = Instant::now();
         let mut drawn = self.0.lock();
         let is_worth_it = group.draws.iter().all(|draw| {
-            part(draw) >= draw.units.saturating_mul(WORTH_CALLS)
+            part(draw) >= draw.units.max(1).saturating_mul(WORTH_CALLS)
                 && drawn.get(&draw.key).is_some_and(|it| it.has_room && it.is_of(draw, now))
         });
         if is_worth_it {
