@@ -133,9 +133,14 @@ async fn who_is_far_from_a_limit_costs_redis_little_and_the_limit_holds() {
         let [ahead, redis] = [decisions(&stack.router, "ahead").await, decisions(&stack.router, "redis").await];
         assert_eq!((ahead, redis), (19, 3), "one call to see the bucket, then two that draw ten more each");
     }
-    let all = 44 + passed(700, call).await;
+    let mut all = 44 + passed(700, call).await;
+    for router in 0..2 {
+        while status(call(router)).await == 200 {
+            all += 1;
+        }
+    }
     assert!(all <= 640, "{all} passed");
-    assert!(all >= 640 - 2 * 10, "{all} passed, and no router may be left with more than it drew ahead");
+    assert!(all > 600, "{all} passed: what is drawn ahead is for those who call");
 }
 
 #[tokio::test]

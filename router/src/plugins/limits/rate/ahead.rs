@@ -17,7 +17,7 @@ use super::recent::Recent;
 const PART: u64 = 64;
 /// So many calls like this one should be worth it.
 const WORTH_CALLS: u64 = 4;
-/// How long it may be used.
+/// How long it may be used after something was drawn.
 const LIFETIME: Duration = Duration::from_secs(10);
 
 pub(super) struct Ahead(Mutex<Recent<Drawn>>);
@@ -94,6 +94,9 @@ impl Ahead {
                 Some(it) => {
                     it.units += ahead;
                     it.has_room = has_room;
+                    if ahead > 0 {
+                        it.until = now + LIFETIME;
+                    }
                 }
                 None if has_room || ahead > 0 => {
                     drawn.put(&draw.key, Drawn { limit: draw.limit, units: ahead, has_room, until: now + LIFETIME });

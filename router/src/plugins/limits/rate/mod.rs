@@ -67,17 +67,17 @@ impl Rates {
             return Ok(Passed::default());
         }
         let shared = self.shared();
+        // Partners are told what is left to them, to the call.
+        if who.caller.is_none() && shared.ahead.spend(&groups) {
+            metrics::decided(By::Ahead);
+            return Ok(Passed::default());
+        }
         if let Some(standing) = shared.denials.longest(&groups) {
             metrics::decided(By::Memory);
             metrics::refused(standing.name);
             return Err(Limited::new(outcome::policies(&groups), standing));
         }
-        // Partners are told what is left to them, to the call.
         if who.caller.is_none() {
-            if shared.ahead.spend(&groups) {
-                metrics::decided(By::Ahead);
-                return Ok(Passed::default());
-            }
             shared.ahead.extend(&mut groups);
         }
         let asked_at = Instant::now();
