@@ -97,7 +97,7 @@ pub fn look_at(request: &execution::Request) {
     if executor.programs.get(&key).is_some() {
         return;
     }
-    executor.programs.put(key.clone(), Known::Pending);
+    executor.programs.put(&key, Known::Pending);
     let plan = Arc::clone(&request.query_plan);
     tokio::task::spawn_blocking(move || {
         let types = &executor.types;
@@ -108,7 +108,7 @@ pub fn look_at(request: &execution::Request) {
                 Known::Unfit
             }
         };
-        executor.programs.put(key, known);
+        executor.programs.put(&key, known);
     });
 }
 

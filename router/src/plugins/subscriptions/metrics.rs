@@ -3,23 +3,18 @@
 //! They live in the process and Apollo Router's meters observe them, so a reload, which replaces the meters, neither
 //! loses nor resets them.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use apollo_router::metrics::meter_provider;
 use opentelemetry::metrics::{MeterProvider as _, ObservableCounter, ObservableGauge};
+
+use crate::plugins::counter::Counter;
 
 /// A number that goes up and down.
 pub(super) struct Gauge {
     name: &'static str,
     help: &'static str,
     value: AtomicI64,
-}
-
-/// A number that only goes up.
-pub(super) struct Counter {
-    name: &'static str,
-    help: &'static str,
-    value: AtomicU64,
 }
 
 pub(super) static SOCKETS: Gauge = Gauge::new("velvet.router.sockets", "Open client sockets and streams");
@@ -51,16 +46,6 @@ impl Gauge {
     }
 }
 
-impl Counter {
-    const fn new(name: &'static str, help: &'static str) -> Self {
-        Self { name, help, value: AtomicU64::new(0) }
-    }
-
-    pub(super) fn increment(&self) {
-        self.value.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// The registration of the counts with one pipeline's meters; they are observed for as long as it is kept.
 pub(super) struct Instruments {
     _gauges: Vec<ObservableGauge<i64>>,
@@ -77,12 +62,7 @@ pub(super) fn observe() -> Instruments {
             .with_callback(|observer| observer.observe(gauge.value.load(Ordering::Relaxed), &[]))
             .build()
     });
-    let counters = [&FORWARDED, &PROJECTED, &EXECUTED, &COALESCED, &SLOW_CLOSES, &UPSTREAM_RECONNECTS].map(|counter| {
-        meter
-            .u64_observable_counter(counter.name)
-            .with_description(counter.help)
-            .with_callback(|observer| observer.observe(counter.value.load(Ordering::Relaxed), &[]))
-            .build()
-    });
+    let counters = [&FORWARDED, &PROJECTED, &EXECUTED, &COALESCED, &SLOW_CLOSES, &UPSTREAM_RECONNECTS]
+        .map(|counter| counter.observe(&meter));
     Instruments { _gauges: gauges.into(), _counters: counters.into() }
 }

@@ -11,7 +11,7 @@ use velvet_edge::rate::Limit;
 
 use super::outcome::Reply;
 use super::policy::{Draw, Group};
-use super::recent::Recent;
+use crate::plugins::recent::Recent;
 
 /// The part of a bucket that is drawn ahead: one in so many units.
 const PART: u64 = 64;
@@ -20,7 +20,7 @@ const WORTH_CALLS: u64 = 4;
 /// How long it may be used after something was drawn.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-pub(super) struct Ahead(Mutex<Recent<Drawn>>);
+pub(super) struct Ahead(Mutex<Recent<Box<str>, Drawn>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Drawn {
@@ -39,7 +39,7 @@ impl Drawn {
 }
 
 impl Ahead {
-    pub(super) fn new(size_max: u64) -> Self {
+    pub(super) fn new(size_max: usize) -> Self {
         Self(Mutex::new(Recent::new(size_max)))
     }
 
@@ -48,11 +48,11 @@ impl Ahead {
         let now = Instant::now();
         let mut drawn = self.0.lock();
         let mut wanted = groups.iter().flat_map(|group| &group.draws);
-        let all =
-            wanted.all(|draw| drawn.get(&draw.key).is_some_and(|it| it.is_of(draw, now) && it.units >= draw.units));
+        let all = wanted
+            .all(|draw| drawn.get(draw.key.as_str()).is_some_and(|it| it.is_of(draw, now) && it.units >= draw.units));
         if all {
             for draw in groups.iter().flat_map(|group| &group.draws) {
-                if let Some(it) = drawn.get_mut(&draw.key) {
+                if let Some(it) = drawn.get_mut(draw.key.as_str()) {
                     it.units -= draw.units;
                 }
             }
@@ -69,12 +69,12 @@ impl Ahead {
         let mut drawn = self.0.lock();
         let is_worth_it = group.draws.iter().all(|draw| {
             part(draw) >= draw.units.max(1).saturating_mul(WORTH_CALLS)
-                && drawn.get(&draw.key).is_some_and(|it| it.has_room && it.is_of(draw, now))
+                && drawn.get(draw.key.as_str()).is_some_and(|it| it.has_room && it.is_of(draw, now))
         });
         if is_worth_it {
             for draw in &mut group.draws {
                 draw.ahead = part(draw);
-                if let Some(it) = drawn.get_mut(&draw.key) {
+                if let Some(it) = drawn.get_mut(draw.key.as_str()) {
                     it.has_room = false;
                 }
             }
@@ -90,7 +90,7 @@ impl Ahead {
         let mut drawn = self.0.lock();
         for draw in &group.draws {
             let ahead = if has_drawn { draw.ahead } else { 0 };
-            match drawn.get_mut(&draw.key).filter(|it| it.is_of(draw, now)) {
+            match drawn.get_mut(draw.key.as_str()).filter(|it| it.is_of(draw, now)) {
                 Some(it) => {
                     it.units += ahead;
                     it.has_room = has_room;
@@ -99,7 +99,10 @@ impl Ahead {
                     }
                 }
                 None if has_room || ahead > 0 => {
-                    drawn.put(&draw.key, Drawn { limit: draw.limit, units: ahead, has_room, until: now + LIFETIME });
+                    drawn.put(
+                        draw.key.as_str(),
+                        Drawn { limit: draw.limit, units: ahead, has_room, until: now + LIFETIME },
+                    );
                 }
                 None => {}
             }

@@ -20,7 +20,7 @@ pub struct RatesConfig {
     /// How many routers share the limits when they cannot count together.
     pub routers: NonZeroU64,
     /// Buckets kept in the process, and refusals remembered; beyond, some are forgotten.
-    pub buckets_max: u64,
+    pub buckets_max: usize,
     /// For callers with a token, each user by itself.
     pub per_viewer: RateConfig,
     /// For callers without a key, each address by itself; only with a header that can be trusted.

@@ -7,12 +7,12 @@ use velvet_edge::rate::fields::Standing;
 use velvet_edge::rate::{Limit, whole_seconds};
 
 use super::policy::{Draw, Group, QUOTA, Quota};
-use super::recent::Recent;
+use crate::plugins::recent::Recent;
 
 /// Redis is asked again after this: what was drawn may have been given back, and Redis may have been emptied.
 const REMEMBERED_MAX: Duration = Duration::from_secs(1);
 
-pub(super) struct Denials(Mutex<Recent<Denied>>);
+pub(super) struct Denials(Mutex<Recent<Box<str>, Denied>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Denied {
@@ -35,7 +35,7 @@ enum Bound {
 pub(super) type Refused = (Duration, u64);
 
 impl Denials {
-    pub(super) fn new(size_max: u64) -> Self {
+    pub(super) fn new(size_max: usize) -> Self {
         Self(Mutex::new(Recent::new(size_max)))
     }
 
@@ -68,7 +68,7 @@ impl Denials {
 
     /// Remembers what was refused after a moment, for that long from then on.
     pub(super) fn put_draw(&self, draw: &Draw, asked_at: Instant, (wait, remaining): Refused) {
-        self.put(&draw.key, Bound::Rate(draw.limit), draw.units, asked_at, (wait, remaining));
+        self.put(draw.key.as_str(), Bound::Rate(draw.limit), draw.units, asked_at, (wait, remaining));
     }
 
     pub(super) fn put_quota(&self, quota: &Quota, asked_at: Instant, (wait, remaining): Refused) {
@@ -79,10 +79,10 @@ impl Denials {
     pub(super) fn forget(&self, group: &Group) {
         let mut known = self.0.lock();
         for draw in &group.draws {
-            known.remove(&draw.key);
+            known.remove(draw.key.as_str());
         }
         if let Some(quota) = &group.quota {
-            known.remove(&quota.counter);
+            known.remove(quota.counter.as_str());
         }
     }
 

@@ -8,16 +8,16 @@ use velvet_edge::rate::Bucket;
 use super::outcome::Reply;
 use super::policy::Group;
 use super::quotas::Quotas;
-use super::recent::Recent;
+use crate::plugins::recent::Recent;
 
 pub(super) struct Local {
-    buckets: Mutex<Recent<Bucket>>,
+    buckets: Mutex<Recent<Box<str>, Bucket>>,
     /// The beginning of this router's own time.
     epoch: Instant,
 }
 
 impl Local {
-    pub(super) fn new(buckets_max: u64) -> Self {
+    pub(super) fn new(buckets_max: usize) -> Self {
         Self { buckets: Mutex::new(Recent::new(buckets_max)), epoch: Instant::now() }
     }
 
@@ -28,7 +28,7 @@ impl Local {
         let mut reply = Reply { passed: true, local: true, levels: Vec::with_capacity(group.draws.len()), left: None };
         for draw in &group.draws {
             let limit = draw.limit.share(routers);
-            let level = buckets.get(&draw.key).map_or(0, |bucket| limit.level(*bucket, now_us));
+            let level = buckets.get(draw.key.as_str()).map_or(0, |bucket| limit.level(*bucket, now_us));
             reply.passed &= limit.wait(level, draw.units).is_zero();
             reply.levels.push(level);
         }
@@ -40,7 +40,7 @@ impl Local {
         if reply.passed {
             for (draw, level) in group.draws.iter().zip(&mut reply.levels) {
                 *level = level.saturating_add(draw.limit.share(routers).amount(draw.units));
-                buckets.put(&draw.key, Bucket { level: *level, at_us: now_us });
+                buckets.put(draw.key.as_str(), Bucket { level: *level, at_us: now_us });
             }
         }
         reply

@@ -12,7 +12,6 @@ mod month;
 mod outcome;
 mod policy;
 mod quotas;
-mod recent;
 mod shared;
 mod store;
 

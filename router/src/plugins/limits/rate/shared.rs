@@ -24,7 +24,7 @@ pub(super) struct CountsConfig {
     redis_urls: Vec<String>,
     redis_timeout: Duration,
     pub(super) routers: u64,
-    buckets_max: u64,
+    buckets_max: usize,
 }
 
 impl CountsConfig {
