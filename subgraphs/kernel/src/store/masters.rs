@@ -4,7 +4,7 @@
 //! more than the pipeline. So what is for one master goes there directly, for as long as that is known to be right;
 //! whatever is out of the ordinary (a slot that has moved, a master that is lost) is left to the cluster's client.
 
-use super::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Reply, slot::SLOTS};
+use super::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Reply, slot::SLOTS, tcp};
 use futures::future::join_all;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, Pipeline, RedisError,
@@ -93,7 +93,7 @@ async fn connect(template: &ConnectionInfo, host: &str, port: u16) -> Option<Mul
         }
         _ => return None,
     };
-    let client = redis::Client::open(template.clone().set_addr(address)).ok()?;
+    let client = redis::Client::open(template.clone().set_addr(address).set_tcp_settings(tcp())).ok()?;
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
         .set_connection_timeout(Some(CONNECT_TIMEOUT));

@@ -102,6 +102,11 @@ impl std::fmt::Debug for Store {
     }
 }
 
+/// A pipeline that takes two writes must not wait between them for the server to acknowledge the first.
+fn tcp() -> redis::io::tcp::TcpSettings {
+    redis::io::tcp::TcpSettings::default().set_nodelay(true)
+}
+
 impl Connection {
     /// Connects. Several addresses are a cluster's, one is a single server's.
     async fn open(config: &RedisConfig, pushes: &UnboundedSender<PushInfo>) -> Result<Self, Error> {
@@ -114,7 +119,7 @@ impl Connection {
                     .set_automatic_resubscription();
                 let info: redis::ConnectionInfo = redis::IntoConnectionInfo::into_connection_info(url.as_str())?;
                 let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
-                let client = redis::Client::open(info.set_redis_settings(settings))?;
+                let client = redis::Client::open(info.set_redis_settings(settings).set_tcp_settings(tcp()))?;
                 Ok(Self::Single(client.get_connection_manager_with_config(manager).await?))
             }
             urls => {
@@ -123,6 +128,7 @@ impl Connection {
                     .connection_timeout(CONNECT_TIMEOUT)
                     .response_timeout(RESPONSE_TIMEOUT)
                     .push_sender(pushes.clone())
+                    .tcp_settings(tcp())
                     .build()?;
                 Ok(Self::Cluster(client.get_async_connection().await?))
             }
