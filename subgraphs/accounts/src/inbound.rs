@@ -2,10 +2,11 @@
 
 use crate::{DOMAIN_NAME, event::Fact};
 use serde::Deserialize;
+use std::time::Duration;
 use uuid::Uuid;
 use velvet_kernel::{
     id::UserId,
-    log::{Malformed, NewEvent, Recorded},
+    log::{Malformed, NewEvent, Pace, Recorded},
     project::Inbound,
     time::derived_id,
 };
@@ -13,8 +14,12 @@ use velvet_kernel::{
 /// Somebody has blocked somebody.
 const BLOCKED: &str = "matching.blocked";
 
+/// Whoever blocks waits this much longer at most; all the swipes that are there too cost less for it.
+const BLOCKED_WAIT: Duration = Duration::from_millis(50);
+
 /// What accounts reads of matching.
-pub(crate) const MATCHING: Inbound = Inbound { from: "matching", reads: |kind| kind == BLOCKED, translate };
+pub(crate) const MATCHING: Inbound =
+    Inbound { from: "matching", reads: |kind| kind == BLOCKED, pace: Pace::Gathered(BLOCKED_WAIT), translate };
 
 /// Matching's block, as far as accounts reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -157,6 +157,9 @@ impl Default for ProjectorConfig {
     }
 }
 
+/// A decided event waits no longer than this for its batch.
+const WRITER_WAIT_MAX_MS: u64 = 2_000;
+
 /// The writer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -167,7 +170,7 @@ pub struct WriterConfig {
     pub postgres: Vec<PostgresConfig>,
     /// Events that are applied as one transaction at most.
     pub batch_max: usize,
-    /// How long a batch waits to fill, in milliseconds.
+    /// How long decided events may wait for more of their batch, in milliseconds: views have them already.
     pub batch_wait_ms: u64,
     /// Between two samples of one shard each, whose views are compared with the rows, in milliseconds.
     pub calibrate_pause_ms: u64,
@@ -179,7 +182,7 @@ impl Default for WriterConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 4200)),
             postgres: Vec::new(),
             batch_max: 8_000,
-            batch_wait_ms: 20,
+            batch_wait_ms: 200,
             calibrate_pause_ms: 60_000,
         }
     }
@@ -277,6 +280,9 @@ impl Config {
         }
         if self.projector.batch_max == 0 || self.writer.batch_max == 0 {
             return bounds("a batch has at least one event");
+        }
+        if !(1..=WRITER_WAIT_MAX_MS).contains(&self.writer.batch_wait_ms) {
+            return bounds("writer.batch_wait_ms is from 1 to 2000");
         }
         if self.writer.calibrate_pause_ms == 0 {
             return bounds("writer.calibrate_pause_ms must leave a pause");

@@ -6,9 +6,10 @@ use crate::{
     model::{ConversationId, Pair},
 };
 use serde::Deserialize;
+use std::time::Duration;
 use velvet_kernel::{
     id::UserId,
-    log::{Malformed, NewEvent, Recorded},
+    log::{Malformed, NewEvent, Pace, Recorded},
     project::Inbound,
     time::derived_id,
 };
@@ -19,11 +20,22 @@ const USER_EVENTS: &str = "user.";
 const CONVERSATION_OPENED: &str = "conversation.opened";
 
 /// What matching reads of accounts.
-pub const ACCOUNTS: Inbound =
-    Inbound { from: "accounts", reads: |kind| kind.starts_with(USER_EVENTS), translate: of_accounts };
-/// What matching reads of messaging.
-pub const MESSAGING: Inbound =
-    Inbound { from: "messaging", reads: |kind| kind == CONVERSATION_OPENED, translate: of_messaging };
+pub const ACCOUNTS: Inbound = Inbound {
+    from: "accounts",
+    reads: |kind| kind.starts_with(USER_EVENTS),
+    pace: Pace::AtOnce,
+    translate: of_accounts,
+};
+/// What matching reads of messaging: little of much, as each message is there too.
+pub const MESSAGING: Inbound = Inbound {
+    from: "messaging",
+    reads: |kind| kind == CONVERSATION_OPENED,
+    pace: Pace::Gathered(OPENED_WAIT),
+    translate: of_messaging,
+};
+
+/// A match is announced later by this much at most.
+const OPENED_WAIT: Duration = Duration::from_millis(50);
 
 /// Messaging's conversation, as far as matching reads it.
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 use velvet_kernel::{
     id::UserId,
-    log::{Malformed, NewEvent, Recorded},
+    log::{Malformed, NewEvent, Pace, Recorded},
     planted::{Bug, planted},
     project::Inbound,
     time::{derived_id, fresh_id},
@@ -18,7 +18,7 @@ use velvet_kernel::{
 
 /// All that messaging reads.
 pub fn all() -> Vec<Inbound> {
-    vec![Inbound { from: "matching", reads, translate }]
+    vec![Inbound { from: "matching", reads, pace: Pace::AtOnce, translate }]
 }
 
 /// Of a match's row, what messaging needs. Each match has a row per partner; that of the one with

@@ -18,10 +18,9 @@ use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 use uuid::Uuid;
-use velvet_kernel::log::{Recorded, Stage, Topic};
+use velvet_kernel::log::{Pace, Recorded, Stage, Topic};
 
 /// All writers are one group for each lane, so that each partition has one.
 const GROUP: &str = "writer.commands";
@@ -63,7 +62,7 @@ pub async fn run(parts: Arc<Parts>, lane: Lane) {
     let carrier = parts.carrier();
     let applier = parts.applier(Commands { carrier });
     // Somebody waits for each command: what is there is decided at once.
-    let fill = Fill { max: parts.config.writer.batch_max.min(COMMANDS_MAX), wait: Duration::ZERO };
+    let fill = Fill { max: parts.config.writer.batch_max.min(COMMANDS_MAX), pace: Pace::AtOnce };
     reader::forever("commands", &parts.stop, || session(&parts, &applier, (GROUP, &lane), topics(), fill)).await;
 }
 

@@ -14,7 +14,7 @@ use sea_orm::DatabaseTransaction;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tracing::Instrument as _;
 use velvet_kernel::{
-    log::{Recorded, Stage, Topic},
+    log::{Pace, Recorded, Stage, Topic},
     telemetry,
 };
 
@@ -30,7 +30,7 @@ pub fn topics() -> Vec<Topic> {
 pub async fn run(parts: Arc<Parts>, lane: Lane) {
     let applier = parts.applier(Rows);
     let config = &parts.config.writer;
-    let fill = Fill { max: config.batch_max, wait: Duration::from_millis(config.batch_wait_ms) };
+    let fill = Fill { max: config.batch_max, pace: Pace::Gathered(Duration::from_millis(config.batch_wait_ms)) };
     reader::forever("decided", &parts.stop, || session(&parts, &applier, (GROUP, &lane), topics(), fill)).await;
 }
 
@@ -42,9 +42,9 @@ pub async fn session<W: Work>(
     topics: Vec<Topic>,
     fill: Fill,
 ) -> Result<(), reader::Error> {
-    let mut reader = Reader::join(&parts.config.kafka, base, lane, &topics, &parts.shards, &parts.stop)?;
+    let mut reader = Reader::join(&parts.config.kafka, base, lane, &topics, fill, &parts.shards, &parts.stop)?;
     loop {
-        let Some((portions, batch)) = reader.next(fill).await? else {
+        let Some((portions, batch)) = reader.next().await? else {
             if reader.changed() {
                 for shard in reader.shards() {
                     applier.work.after(shard).await?;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use velvet_kernel::{
     config::KafkaConfig,
-    log::{Batch, Consumer, Partition, Recorded, Start, Topic, Unreadable, shard_of_partition},
+    log::{Batch, Consumer, Pace, Partition, Recorded, Topic, Unreadable, shard_of_partition},
 };
 
 /// How long a read waits for a first event before it looks whether the process is to end.
@@ -88,6 +88,7 @@ pub struct Reader {
     positions: Positions,
     lane: Lane,
     group: String,
+    max: usize,
     changed: bool,
 }
 
@@ -96,8 +97,8 @@ pub struct Reader {
 pub struct Fill {
     /// Events at most.
     pub max: usize,
-    /// How long to wait for more after the first.
-    pub wait: Duration,
+    /// How long they may wait for more.
+    pub pace: Pace,
 }
 
 impl Reader {
@@ -107,11 +108,12 @@ impl Reader {
         base: &str,
         lane: &Lane,
         topics: &[Topic],
+        fill: Fill,
         shards: &Arc<Shards>,
         stop: &CancellationToken,
     ) -> Result<Self, Error> {
         let group = lane.group(base);
-        let consumer = Consumer::join(config, &group, topics, Start::Earliest).map_err(log_error)?;
+        let consumer = Consumer::join(config, &group, topics, fill.pace).map_err(log_error)?;
         Ok(Self {
             consumer,
             shards: Arc::clone(shards),
@@ -119,18 +121,14 @@ impl Reader {
             positions: Positions::new(),
             lane: lane.clone(),
             group,
+            max: fill.max,
             changed: false,
         })
     }
 
     /// What comes next, or nothing when there was nothing or the partitions have just changed.
-    pub async fn next(&mut self, fill: Fill) -> Result<Option<(Vec<Portion>, Batch)>, Error> {
-        let mut batch = self.read(fill.max, READ_WAIT).await?;
-        let deadline = Instant::now() + fill.wait;
-        while !batch.is_empty() && batch.events.len() < fill.max && Instant::now() < deadline {
-            let rest = deadline.duration_since(Instant::now());
-            batch.absorb(self.read(fill.max - batch.events.len(), rest).await?);
-        }
+    pub async fn next(&mut self) -> Result<Option<(Vec<Portion>, Batch)>, Error> {
+        let mut batch = self.consumer.read(self.max, READ_WAIT).await.map_err(log_error)?;
         if let Some(assigned) = self.consumer.new_assignment() {
             // The batch may hold records of either side of the change; all are read again.
             self.begin(&assigned).await?;
@@ -144,10 +142,6 @@ impl Reader {
         }
         let portions = self.split(&mut batch)?;
         Ok(Some((portions, batch)))
-    }
-
-    async fn read(&self, max: usize, wait: Duration) -> Result<Batch, Error> {
-        self.consumer.read(max, wait).await.map_err(log_error)
     }
 
     /// Reads the stored positions of the lane's partitions that this member has now, and goes there. The

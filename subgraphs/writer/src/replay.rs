@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use velvet_kernel::{
     config::Config,
     fold::Version,
-    log::{Consumer, Log, NewEvent, Recorded, Start, Topic, end_offsets, shard_of_partition},
+    log::{Consumer, Log, NewEvent, Pace, Recorded, Topic, end_offsets, shard_of_partition},
     telemetry,
     time::{Clock as _, SystemClock, derived_id, fresh_id},
 };
@@ -97,7 +97,7 @@ async fn open(config: &Config) -> anyhow::Result<BTreeMap<Place, DeadLetter>> {
     let ends = end_offsets(&config.kafka, &topic).await.context("asking where the dead letters end")?;
     let mut left: HashMap<i32, i64> = (0..).zip(ends).filter(|(_, end)| *end > 0).collect();
     let group = format!("writer.dead-letters.{}", fresh_id());
-    let consumer = Consumer::join(&config.kafka, &group, std::slice::from_ref(&topic), Start::Earliest)
+    let consumer = Consumer::join(&config.kafka, &group, std::slice::from_ref(&topic), Pace::AtOnce)
         .context("reading the dead letters")?;
     let mut open = BTreeMap::new();
     let started = Instant::now();

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use velvet_kernel::{
     fold::Version,
-    log::{AppendError, Batch, Consumer, Log, NewEvent, Recorded, Stage, Start, Topic, partition_of},
+    log::{AppendError, Batch, Consumer, Log, NewEvent, Pace, Recorded, Stage, Topic, partition_of},
     project::{MARKER_KIND, Marker, ROW_KIND, SAMPLE_KIND, WarmRequest, WarmRow},
     telemetry,
     time::{Clock as _, SystemClock, fresh_id},
@@ -218,7 +218,7 @@ pub async fn run(parts: Arc<Parts>) {
 }
 
 async fn session(parts: &Parts, reads: &Reads, rebuilds: &Rebuilds) -> anyhow::Result<()> {
-    let consumer = Consumer::join(&parts.config.kafka, GROUP, &[Topic::warmup_requests()], Start::Earliest)?;
+    let consumer = Consumer::join(&parts.config.kafka, GROUP, &[Topic::warmup_requests()], Pace::AtOnce)?;
     // While a rebuild runs, nothing is committed: if this process dies, the next one finds the request again.
     let mut held = Batch::default();
     while !parts.stop.is_cancelled() {

@@ -16,7 +16,7 @@ use std::{
 use uuid::Uuid;
 use velvet_kernel::{
     config::KafkaConfig,
-    log::{Consumer, Log, NewEvent, Recorded, Start, Topic, end_offsets, partition_of},
+    log::{Consumer, Log, NewEvent, Pace, Recorded, Topic, end_offsets, partition_of},
 };
 use velvet_kit::{Handle, until};
 
@@ -81,7 +81,7 @@ impl Tap {
             left.extend(ends.map(|(partition, end)| ((topic.0.clone(), partition), end)));
         }
         let group = format!("tap.{}", Uuid::new_v4());
-        let consumer = Consumer::join(&self.config, &group, topics, Start::Earliest).context("making a consumer")?;
+        let consumer = Consumer::join(&self.config, &group, topics, Pace::AtOnce).context("making a consumer")?;
         let mut events = Vec::new();
         let started = Instant::now();
         while !left.is_empty() {
@@ -121,7 +121,7 @@ impl Tap {
     /// The data of the first `count` events of a topic that `wanted` picks.
     pub async fn find(&self, topic: &Topic, count: usize, wanted: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {
         let group = format!("tap.{}", Uuid::new_v4());
-        let consumer = Consumer::join(&self.config, &group, std::slice::from_ref(topic), Start::Earliest)
+        let consumer = Consumer::join(&self.config, &group, std::slice::from_ref(topic), Pace::AtOnce)
             .context("making a Kafka consumer")?;
         let found = std::cell::RefCell::new(Vec::new());
         until("events in the log", READ_WITHIN, || async {

@@ -22,13 +22,29 @@ const PASSED_OVER_MAX: usize = 10_000;
 /// At most so often does a member commit.
 const COMMIT_PAUSE: Duration = Duration::from_millis(250);
 
-/// Where a group begins to read a partition for which it has committed nothing.
+/// A broker that has nothing to say answers this often.
+const FETCH_WAIT: Duration = Duration::from_millis(200);
+/// What is gathered goes out early when it is this much.
+const GATHERED_SIZE: usize = 256 * 1024;
+
+/// How soon a member wants what is appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// At the oldest record.
-    Earliest,
-    /// At what comes next.
-    Latest,
+pub enum Pace {
+    /// Each record at once: somebody waits for it.
+    AtOnce,
+    /// The brokers gather records for up to this long before they answer, so that a trickle costs both sides a few
+    /// answers a second and not one for each record.
+    Gathered(Duration),
+}
+
+impl Pace {
+    /// What a broker gathers before it answers, in bytes, and for how long.
+    fn fetch(self) -> (usize, Duration) {
+        match self {
+            Self::AtOnce => (1, FETCH_WAIT),
+            Self::Gathered(wait) => (GATHERED_SIZE, wait),
+        }
+    }
 }
 
 /// A partition that has been given to this member: topic (without prefix) and number.
@@ -96,23 +112,21 @@ struct Done {
 }
 
 impl Consumer {
-    /// Joins a group that reads these topics. All members must name the same topics: the range
+    /// Joins a group that reads these topics, from their beginning where it has committed nothing. All members must name the same topics: the range
     /// assignment then gives equal partition numbers of all topics to one member.
-    pub fn join(config: &KafkaConfig, group: &str, topics: &[Topic], start: Start) -> Result<Self, KafkaError> {
+    pub fn join(config: &KafkaConfig, group: &str, topics: &[Topic], pace: Pace) -> Result<Self, KafkaError> {
+        let (fetch_bytes, fetch_wait) = pace.fetch();
         let (sender, assignments) = mpsc::unbounded_channel();
-        let reset = match start {
-            Start::Earliest => "earliest",
-            Start::Latest => "latest",
-        };
         let consumer: StreamConsumer<Assignments> = client_config(config)
             .set("group.id", format!("{}{group}", config.topic_prefix))
             // The client's own commits in the background would make its end wait for brokers that are gone.
             .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", reset)
+            .set("auto.offset.reset", "earliest")
             .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "1000")
-            .set("fetch.wait.max.ms", "200")
+            .set("fetch.min.bytes", fetch_bytes.to_string())
+            .set("fetch.wait.max.ms", fetch_wait.as_millis().to_string())
             .set("fetch.error.backoff.ms", "50")
             .set("queued.min.messages", "2000")
             .set("queued.max.messages.kbytes", "16384")

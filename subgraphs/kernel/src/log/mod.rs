@@ -11,7 +11,7 @@ mod producer;
 mod topic;
 
 pub use admin::{end_offsets, ensure_topics, ranges};
-pub use consumer::{Batch, Consumer, Partition, Start};
+pub use consumer::{Batch, Consumer, Pace, Partition};
 pub use event::{Malformed, NewEvent, Recorded, Unreadable};
 pub use producer::{AppendError, Log, Receipt};
 pub use topic::{SHARDS, Stage, Topic, partition_of, shard_of_partition};

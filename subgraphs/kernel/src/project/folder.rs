@@ -9,7 +9,7 @@
 use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, state, until_done, watermark};
 use crate::{
     fold::{Effects, Fold, Moment, Version},
-    log::{Batch, Consumer, NewEvent, Recorded, Stage, Start, Topic},
+    log::{Batch, Consumer, NewEvent, Pace, Recorded, Stage, Topic},
     store::{Call, merged},
     time::derived_id,
 };
@@ -22,7 +22,7 @@ pub(super) async fn run<F: Fold>(domain: &'static str, fold: Arc<F>, shared: Sha
     let topics = [Topic::of(domain, Stage::Intake)];
     while !folder.shared.stop.is_cancelled() {
         let group = format!("{domain}.project");
-        match Consumer::join(&folder.shared.config.kafka, &group, &topics, Start::Earliest) {
+        match Consumer::join(&folder.shared.config.kafka, &group, &topics, Pace::AtOnce) {
             Ok(consumer) => folder.consume(&consumer).await,
             Err(error) => tracing::warn!(domain, %error, "project.join_failed"),
         }

@@ -3,7 +3,7 @@
 //! So an entity has one log that says everything about it, and one place that judges it.
 
 use super::{READ_WAIT, RETRY_PAUSE, Shared, until_done};
-use crate::log::{Batch, Consumer, Malformed, NewEvent, Recorded, Stage, Start, Topic};
+use crate::log::{Batch, Consumer, Malformed, NewEvent, Pace, Recorded, Stage, Topic};
 
 /// What a domain reads of another.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +12,8 @@ pub struct Inbound {
     pub from: &'static str,
     /// Which types of its events make facts here; others are passed over.
     pub reads: fn(&str) -> bool,
+    /// How soon it wants them.
+    pub pace: Pace,
     /// The facts that an event makes here; none for events that this domain does not care about.
     /// Their ids are derived from the event's, so that a repeat changes nothing.
     pub translate: fn(&Recorded) -> Result<Vec<NewEvent>, Malformed>,
@@ -22,7 +24,7 @@ pub(super) async fn run(domain: &'static str, source: Inbound, shared: Shared) {
     let intake = Topic::of(domain, Stage::Intake);
     let group = format!("{domain}.relay.{}", source.from);
     while !shared.stop.is_cancelled() {
-        match Consumer::join(&shared.config.kafka, &group, &topics, Start::Earliest) {
+        match Consumer::join(&shared.config.kafka, &group, &topics, source.pace) {
             Ok(consumer) => consume(domain, source, &shared, &intake, &consumer.reading(source.reads)).await,
             Err(error) => tracing::warn!(domain, %error, "relay.join_failed"),
         }

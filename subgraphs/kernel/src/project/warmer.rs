@@ -3,7 +3,7 @@
 use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, state, until_done};
 use crate::{
     fold::{Fold, Moment, Version},
-    log::{Batch, Consumer, Recorded, Stage, Start, Topic},
+    log::{Batch, Consumer, Pace, Recorded, Stage, Topic},
     planted::{Bug, planted},
     store::{Call, Reply, Store},
 };
@@ -77,7 +77,7 @@ pub(super) async fn run<F: Fold>(domain: &'static str, fold: Arc<F>, shared: Sha
     let topics = [Topic::of(domain, Stage::Warm)];
     while !warmer.shared.stop.is_cancelled() {
         let group = format!("{domain}.warm");
-        match Consumer::join(&warmer.shared.config.kafka, &group, &topics, Start::Earliest) {
+        match Consumer::join(&warmer.shared.config.kafka, &group, &topics, Pace::AtOnce) {
             Ok(consumer) => warmer.consume(&consumer).await,
             Err(error) => tracing::warn!(domain, %error, "warm.join_failed"),
         }
