@@ -62,7 +62,7 @@ impl Shared {
         let new = Arc::new(Self {
             store,
             local: Local::new(config.buckets_max),
-            quotas: Quotas::default(),
+            quotas: Quotas::new(),
             denials: Denials::new(config.buckets_max),
             ahead: Ahead::new(config.buckets_max),
             config: config.clone(),

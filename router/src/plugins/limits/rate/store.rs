@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind};
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
@@ -13,7 +14,7 @@ use super::metrics::IS_LOCAL;
 use super::month::Month;
 use super::outcome::Reply;
 use super::policy::{Group, Quota};
-use super::quotas::Quotas;
+use super::quotas::{Quotas, Standing};
 use crate::plugins::partners::redis::{Connection, Redis};
 
 const TAKE: &str = include_str!("take.lua");
@@ -35,6 +36,8 @@ pub(super) struct Store {
     timeout: Duration,
     /// Nothing while Redis is away.
     connection: ArcSwapOption<Connection>,
+    /// Held while the connection comes or goes, with all that says so.
+    switching: Mutex<()>,
     /// Answers in a row that did not come in time.
     late: AtomicU32,
 }
@@ -68,7 +71,7 @@ impl Store {
     /// Connects, and goes on trying.
     pub(super) fn start(redis: Redis, timeout: Duration) -> Arc<Self> {
         let connection = ArcSwapOption::empty();
-        let store = Arc::new(Self { redis, timeout, connection, late: AtomicU32::new(0) });
+        let store = Arc::new(Self { redis, timeout, connection, switching: Mutex::default(), late: AtomicU32::new(0) });
         IS_LOCAL.store(true, Ordering::Relaxed);
         tokio::spawn(come_back(Arc::downgrade(&store), ANY_KEY.to_owned(), false));
         store
@@ -102,17 +105,24 @@ impl Store {
 
     /// Redis is not asked until it takes something under the hash tag of these keys.
     fn leave(self: &Arc<Self>, group: &Group, why: &str) {
-        if self.connection.swap(None).is_none() {
+        if self.switch(None).is_none() {
             return;
         }
-        IS_LOCAL.store(true, Ordering::Relaxed);
         tracing::warn!(error = why, "rates are counted by each router for its share of the limits: Redis is away");
         let key = group.draws.first().map_or(ANY_KEY, |draw| &draw.key);
         tokio::spawn(come_back(Arc::downgrade(self), key.to_owned(), true));
     }
 
+    fn switch(&self, connection: Option<Arc<Connection>>) -> Option<Arc<Connection>> {
+        let _switching = self.switching.lock();
+        let is_local = connection.is_none();
+        let before = self.connection.swap(connection);
+        IS_LOCAL.store(is_local, Ordering::Relaxed);
+        before
+    }
+
     async fn reach(&self, key: &str) -> Result<Connection, RedisError> {
-        let mut connection = self.redis.open(Duration::ZERO).await?;
+        let mut connection = self.redis.open(self.timeout).await?;
         // A server that only reads, or has no memory left, is no use.
         let mut command = redis::cmd("SET");
         command.arg(format!("{key}:probe")).arg(1).arg("PX").arg(PROBE_LIFETIME_MS);
@@ -129,8 +139,7 @@ async fn come_back(store: Weak<Store>, key: String, mut told: bool) {
         match store.reach(&key).await {
             Ok(connection) => {
                 store.late.store(0, Ordering::Relaxed);
-                IS_LOCAL.store(false, Ordering::Relaxed);
-                store.connection.store(Some(Arc::new(connection)));
+                store.switch(Some(Arc::new(connection)));
                 tracing::info!("rates are counted in Redis");
                 return;
             }
@@ -148,44 +157,28 @@ async fn come_back(store: Weak<Store>, key: String, mut told: bool) {
 
 async fn count(mut connection: Connection, group: &Group, sign: Sign, quotas: &Quotas) -> Result<Reply, Missed> {
     let Some(quota) = &group.quota else {
-        return reply(group, sign, take(&mut connection, group, sign, None).await?, quotas);
+        return reply(group, sign, take(&mut connection, group, sign, None).await?, None);
     };
-    let (known, owed) = quotas.settle(quota);
-    let owing = Owing { quotas, quota, owed };
-    let mut begins = Counter { at_least: known, owed, may_begin: false };
-    let mut answer = take(&mut connection, group, sign, Some(begins)).await?;
+    let told = quotas.standing(quota);
+    let mut counter = Counter { at_least: told.at_least, own: told.own, router: &quotas.router, may_begin: false };
+    let mut answer = take(&mut connection, group, sign, Some(&counter)).await?;
     if answer.first() == Some(&-1) {
         match used(&mut connection, quota).await? {
-            Some(used) => begins.at_least = known.max(used),
+            Some(used) => counter.at_least = counter.at_least.max(used),
             None => quotas.miss(quota),
         }
-        begins.may_begin = true;
-        answer = take(&mut connection, group, sign, Some(begins)).await?;
+        counter.may_begin = true;
+        answer = take(&mut connection, group, sign, Some(&counter)).await?;
     }
-    std::mem::forget(owing);
-    reply(group, sign, answer, quotas)
-}
-
-/// What was to be added to a counter is owed again when it was not.
-struct Owing<'q> {
-    quotas: &'q Quotas,
-    quota: &'q Quota,
-    owed: u64,
-}
-
-impl Drop for Owing<'_> {
-    fn drop(&mut self) {
-        if self.owed > 0 {
-            self.quotas.give_back(self.quota, self.owed);
-        }
-    }
+    reply(group, sign, answer, Some((quotas, told)))
 }
 
 /// What is known of a quota's counter.
-#[derive(Clone, Copy)]
-struct Counter {
+struct Counter<'q> {
     at_least: u64,
-    owed: u64,
+    /// What this router has counted by itself.
+    own: Option<u64>,
+    router: &'q str,
     may_begin: bool,
 }
 
@@ -193,7 +186,7 @@ async fn take(
     connection: &mut Connection,
     group: &Group,
     sign: Sign,
-    counter: Option<Counter>,
+    counter: Option<&Counter<'_>>,
 ) -> Result<Vec<i64>, RedisError> {
     match connection.ask(&command("EVALSHA", &TAKE_HASH, group, sign, counter)).await {
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -203,15 +196,19 @@ async fn take(
     }
 }
 
-fn command(name: &str, script: &str, group: &Group, sign: Sign, counter: Option<Counter>) -> Cmd {
+fn command(name: &str, script: &str, group: &Group, sign: Sign, counter: Option<&Counter<'_>>) -> Cmd {
     let mut command = redis::cmd(name);
     let quota = group.quota.as_ref().zip(counter);
-    command.arg(script).arg(group.draws.len() + usize::from(quota.is_some()));
+    let own = quota.and_then(|(quota, counter)| Some((format!("{}:{}", quota.counter, counter.router), counter.own?)));
+    command.arg(script).arg(group.draws.len() + usize::from(quota.is_some()) + usize::from(own.is_some()));
     for draw in &group.draws {
         command.arg(&draw.key);
     }
     if let Some((quota, _)) = quota {
         command.arg(&quota.counter);
+    }
+    if let Some((key, _)) = &own {
+        command.arg(key);
     }
     command.arg(group.draws.len());
     let sign = if sign == Sign::GiveBack { "-" } else { "" };
@@ -220,20 +217,23 @@ fn command(name: &str, script: &str, group: &Group, sign: Sign, counter: Option<
         command.arg(format!("{sign}{amount}")).arg(draw.limit.capacity()).arg(draw.limit.leak());
     }
     if let Some((quota, counter)) = quota {
-        command.arg(quota.limit).arg(format!("{sign}1")).arg(counter.at_least).arg(counter.owed);
+        command.arg(quota.limit).arg(format!("{sign}1")).arg(counter.at_least);
         command.arg(u8::from(counter.may_begin)).arg(quota.month.lifetime().as_secs());
+    }
+    if let Some((_, sum)) = own {
+        command.arg(sum);
     }
     command
 }
 
-fn reply(group: &Group, sign: Sign, answer: Vec<i64>, quotas: &Quotas) -> Result<Reply, Missed> {
+fn reply(group: &Group, sign: Sign, answer: Vec<i64>, told: Option<(&Quotas, Standing)>) -> Result<Reply, Missed> {
     let mut numbers = answer.into_iter().map(|number| u64::try_from(number).unwrap_or(0));
     let passed = numbers.next() == Some(1);
     let levels: Vec<u64> = numbers.by_ref().take(group.draws.len()).collect();
-    let left = group.quota.as_ref().zip(numbers.next()).map(|(quota, count)| {
+    let left = group.quota.as_ref().zip(told).zip(numbers.next()).map(|((quota, (quotas, told)), count)| {
         match sign {
-            Sign::Draw => quotas.learn(quota, count),
-            Sign::GiveBack => quotas.lower(quota, count),
+            Sign::Draw => quotas.learn(quota, told, count),
+            Sign::GiveBack => quotas.lower(quota, told, count),
         }
         quota.limit.saturating_sub(count)
     });

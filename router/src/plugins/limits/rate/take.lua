@@ -1,9 +1,10 @@
 -- Draws from buckets and from a month's quota, from all of them or from none, by this server's clock.
 --
--- KEYS: the buckets, then the quota's counter if there is one.
+-- KEYS: the buckets, then the quota's counter if there is one, then where it is kept what of one router's own counts was
+-- added to it, if there are any.
 -- ARGV: how many buckets; for each of them the amount, the capacity and the leak per microsecond; then for the quota its
--- limit, the units, the least that the counter stands at, what was counted elsewhere and is to be added, whether an
--- absent counter may be begun, and its lifetime in seconds.
+-- limit, the units, the least that the counter stands at, whether an absent counter may be begun, its lifetime in seconds,
+-- and the sum of the router's own counts.
 --
 -- Answers whether it was drawn (1), refused (0) or a counter has to be begun (-1), then each level and the count.
 -- A negative amount gives back.
@@ -28,17 +29,25 @@ for i = 1, buckets do
   amounts[i], leaks[i], answer[i + 1] = amount, leak, level
 end
 
-local counter = KEYS[buckets + 1]
-local count, drawn
+local counter, added = KEYS[buckets + 1], KEYS[buckets + 2]
+local count
 if counter then
   local of_quota = 3 * buckets + 2
-  local limit, units = tonumber(ARGV[of_quota]), tonumber(ARGV[of_quota + 1])
+  local limit, units, life = tonumber(ARGV[of_quota]), tonumber(ARGV[of_quota + 1]), ARGV[of_quota + 4]
   count = redis.call('GET', counter)
-  if not count and ARGV[of_quota + 4] == '0' then
+  if not count and ARGV[of_quota + 3] == '0' then
     return {-1}
   end
   local found = tonumber(count)
-  count = math.max(found or 0, tonumber(ARGV[of_quota + 2])) + tonumber(ARGV[of_quota + 3])
+  count = math.max(found or 0, tonumber(ARGV[of_quota + 2]))
+  if added then
+    local sum = tonumber(ARGV[of_quota + 5])
+    local owed = sum - tonumber(redis.call('GET', added) or 0)
+    if owed > 0 then
+      count = count + owed
+      redis.call('SET', added, string.format('%.0f', sum), 'EX', life)
+    end
+  end
   if units > 0 and count + units > limit then
     answer[1] = 0
   end
@@ -46,7 +55,7 @@ if counter then
     count = math.max(0, count + units)
   end
   if count ~= found then
-    redis.call('SET', counter, string.format('%.0f', count), 'EX', ARGV[of_quota + 5])
+    redis.call('SET', counter, string.format('%.0f', count), 'EX', life)
   end
 end
 
