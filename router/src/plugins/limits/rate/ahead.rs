@@ -1,6 +1,6 @@
 //! Units drawn ahead of a caller's next calls, so that a caller far from its limits costs Redis one round trip in many.
 //!
-//! A part of the bucket is drawn with a call once the bucket was seen at least half empty, and calls are let through from
+//! A part of the bucket is drawn with a call, unless the bucket was last seen half full, and calls are let through from
 //! it for a while. What is drawn ahead is counted when it is drawn, so all routers together let no more through; within
 //! any time it can be only that part more for each router. Buckets too small to have such a part are counted call by call.
 
@@ -17,15 +17,15 @@ use crate::plugins::recent::Recent;
 const PART: u64 = 64;
 /// So many calls like this one should be worth it.
 const WORTH_CALLS: u64 = 4;
-/// How long it may be used after something was drawn.
-const LIFETIME: Duration = Duration::from_secs(10);
+/// How long it may be used after something was drawn. However long, it is that part and no more.
+const LIFETIME: Duration = Duration::from_mins(5);
 
 pub(super) struct Ahead(Mutex<Recent<Box<str>, Drawn>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Drawn {
     limit: Limit,
-    /// What is left of it; nothing at first, when the bucket has only been seen.
+    /// What is left of it.
     units: u64,
     /// Whether more may be drawn ahead.
     has_room: bool,
@@ -60,8 +60,8 @@ impl Ahead {
         all
     }
 
-    /// Has a call draw ahead from buckets that had room when they were last seen. One call does; what comes at the same
-    /// time does not.
+    /// Has a call draw ahead from buckets that had room when they were last seen, or were not seen of late. One call does;
+    /// what comes at the same time does not.
     pub(super) fn extend(&self, groups: &mut [Group]) {
         // What several scripts draw is not drawn together.
         let [group] = groups else { return };
@@ -69,14 +69,14 @@ impl Ahead {
         let mut drawn = self.0.lock();
         let is_worth_it = group.draws.iter().all(|draw| {
             part(draw) >= draw.units.max(1).saturating_mul(WORTH_CALLS)
-                && drawn.get(draw.key.as_str()).is_some_and(|it| it.has_room && it.is_of(draw, now))
+                && drawn.get(draw.key.as_str()).is_none_or(|it| it.has_room || !it.is_of(draw, now))
         });
         if is_worth_it {
             for draw in &mut group.draws {
                 draw.ahead = part(draw);
-                if let Some(it) = drawn.get_mut(draw.key.as_str()) {
-                    it.has_room = false;
-                }
+                let it = drawn.get(draw.key.as_str()).copied().filter(|it| it.is_of(draw, now));
+                let it = it.unwrap_or(Drawn { limit: draw.limit, units: 0, has_room: false, until: now + LIFETIME });
+                drawn.put(draw.key.as_str(), Drawn { has_room: false, ..it });
             }
         }
     }
@@ -142,35 +142,44 @@ mod tests {
         call
     }
 
+    fn ahead_of(call: &[Group; 1]) -> u64 {
+        call[0].draws[0].ahead
+    }
+
     #[test]
-    fn a_bucket_with_room_is_drawn_from_ahead_and_one_without_is_not() {
+    fn a_bucket_is_drawn_from_ahead_unless_it_was_seen_half_full() {
         let ahead = Ahead::new(10);
-        let drawn = |call: &[Group; 1]| call[0].draws[0].ahead;
-        let first = extended(&ahead, 1, 640);
-        assert_eq!(drawn(&first), 0, "nothing is known of it");
-        ahead.learn(&first, &said(&first[0], 639));
+        assert_eq!(ahead_of(&extended(&ahead, 3, 640)), 0, "it would be used up with three calls");
         assert!(!ahead.spend(&call(1, 640)), "nothing was drawn ahead yet");
-        assert_eq!(drawn(&extended(&ahead, 3, 640)), 0, "it would be used up with three calls");
-        let second = extended(&ahead, 1, 640);
-        assert_eq!(drawn(&second), 10);
+        let first = extended(&ahead, 1, 640);
+        assert_eq!(ahead_of(&first), 10);
         let beside = extended(&ahead, 1, 640);
-        assert_eq!(drawn(&beside), 0, "the second draws already");
-        ahead.learn(&second, &said(&second[0], 320));
+        assert_eq!(ahead_of(&beside), 0, "the first draws already");
+        ahead.learn(&first, &said(&first[0], 320));
         ahead.learn(&beside, &said(&beside[0], 319));
         assert!(ahead.spend(&call(6, 640)) && !ahead.spend(&call(5, 640)) && ahead.spend(&call(4, 640)));
         assert!(!ahead.spend(&call(1, 640)));
-        assert_eq!(drawn(&extended(&ahead, 1, 640)), 0, "it is half full");
-        ahead.learn(&first, &said(&first[0], 600));
-        assert_eq!(drawn(&extended(&ahead, 1, 641)), 0, "the limit is another");
-        assert_eq!(drawn(&extended(&ahead, 1, 640)), 10);
+        assert_eq!(ahead_of(&extended(&ahead, 1, 640)), 0, "it is half full");
+        ahead.learn(&beside, &said(&beside[0], 600));
+        assert_eq!(ahead_of(&extended(&ahead, 1, 640)), 10);
+        assert_eq!(ahead_of(&extended(&ahead, 1, 641)), 10, "the limit is another, and nothing is known of it");
+        assert_eq!(ahead_of(&extended(&ahead, 1, 63)), 0, "a bucket that is too small");
+    }
+
+    #[test]
+    fn a_call_that_redis_has_not_decided_about_draws_nothing_ahead() {
+        let ahead = Ahead::new(10);
+        let drawing = extended(&ahead, 1, 640);
+        let alone = said(&drawing[0], 600).map(|reply| Reply { local: true, ..reply });
+        ahead.learn(&drawing, &alone);
+        assert!(!ahead.spend(&call(1, 640)));
     }
 
     #[test]
     fn what_calls_at_the_same_time_draw_is_all_kept() {
         let ahead = Ahead::new(10);
-        let seen = call(1, 640);
-        ahead.learn(&seen, &said(&seen[0], 639));
         let one = extended(&ahead, 1, 640);
+        let seen = call(1, 640);
         ahead.learn(&seen, &said(&seen[0], 620));
         let other = extended(&ahead, 1, 640);
         for drawing in [&one, &other] {
