@@ -12,8 +12,8 @@ use std::sync::{Arc, LazyLock};
 
 use apollo_router::layers::ServiceBuilderExt as _;
 use apollo_router::plugin::{Plugin, PluginInit};
-use apollo_router::register_plugin;
 use apollo_router::services::router;
+use apollo_router::{Context, register_plugin};
 use arc_swap::ArcSwapOption;
 use http::{HeaderValue, StatusCode, header};
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
@@ -22,8 +22,8 @@ use crate::plugins::handover::Handover;
 use config::AuthConfig;
 pub use verify::{Error, Verifier, Viewer};
 
-/// Where the context has the viewer's id, once a token was found to be good.
-pub const VIEWER_KEY: &str = "velvet::viewer";
+/// Whose token was found to be good.
+struct Subject(Arc<str>);
 
 /// The verifier of the live pipeline. Plugins cannot see one another; this is where the others find it.
 static LIVE: LazyLock<ArcSwapOption<Verifier>> = LazyLock::new(ArcSwapOption::empty);
@@ -32,6 +32,11 @@ static LIVE: LazyLock<ArcSwapOption<Verifier>> = LazyLock::new(ArcSwapOption::em
 /// configuration: Apollo Router calls the hooks from the last plugin to the first.
 pub fn live() -> Option<Arc<Verifier>> {
     LIVE.load_full()
+}
+
+/// The viewer's id, once a token was found to be good.
+pub fn subject(context: &Context) -> Option<Arc<str>> {
+    context.extensions().with_lock(|known| known.get::<Subject>().map(|subject| Arc::clone(&subject.0)))
 }
 
 struct Auth {
@@ -57,7 +62,7 @@ impl Plugin for Auth {
                     match admit(&verifier, authorization.as_ref()).await {
                         Ok(viewer) => {
                             if let Some(viewer) = viewer {
-                                request.context.insert(VIEWER_KEY, viewer.subject.to_string())?;
+                                request.context.extensions().with_lock(|known| known.insert(Subject(viewer.subject)));
                             }
                             Ok(ControlFlow::Continue(request))
                         }

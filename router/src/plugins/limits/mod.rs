@@ -20,7 +20,6 @@ use apollo_router::plugin::{Plugin, PluginInit};
 use apollo_router::services::{router, supergraph};
 use apollo_router::{Context, Extensions, register_plugin};
 use http::{HeaderValue, StatusCode, header};
-use http_body_util::BodyExt as _;
 use serde_json_bytes::{Value, json};
 use tower::{BoxError, ServiceExt as _, service_fn};
 use velvet_edge::limits::{Code, Refusal};
@@ -298,12 +297,9 @@ fn told(estimated: u64, actual: u64) -> Value {
 
 /// A request counts until the last byte of its response is handed over.
 fn held(mut response: router::Response, permit: Option<Permit>) -> router::Response {
-    response.response = response.response.map(|body| {
-        router::Body::new(body.map_frame(move |frame| {
-            let _ = &permit;
-            frame
-        }))
-    });
+    if let Some(permit) = permit {
+        response.response = response.response.map(|body| router::Body::new(permit.held_by(body)));
+    }
     response
 }
 

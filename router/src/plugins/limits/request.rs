@@ -37,7 +37,7 @@ pub(super) fn who(gate: &Gate, context: &Context, headers: &HeaderMap) -> Who {
     let told = context.extensions().with_lock(|known| known.get::<CameFrom>().cloned());
     Who {
         caller: partners::caller(context),
-        viewer: context.get::<_, String>(auth::VIEWER_KEY).ok().flatten().map(Into::into),
+        viewer: auth::subject(context),
         address: told.map(|CameFrom(address)| address).or_else(|| gate.address(headers)),
     }
 }
