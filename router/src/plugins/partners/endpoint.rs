@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
 use tower::{BoxError, ServiceExt as _, service_fn};
-use velvet_edge::manifest::{self, MANIFEST_BYTES_MAX};
+use velvet_edge::manifest::MANIFEST_BYTES_MAX;
 
 use super::caller::KEY_HEADER;
 use super::refusal::{Refusal, answer};
@@ -44,9 +44,6 @@ async fn run(request: router::Request) -> Result<Result<router::Response, BoxErr
     let router::Request { router_request, context, .. } = request;
     let (mut parts, _) = router_request.into_parts();
     let id = parts.uri.path().rsplit('/').next().unwrap_or_default();
-    if !manifest::is_id(id) {
-        return Err(Refusal::OperationNotFound);
-    }
     let address = address_of(PIPELINE_PATH, id, parts.uri.query().unwrap_or_default())?;
     let came_to = parts.uri.path_and_query().map_or("/", |address| address.as_str());
     mark(&context, CameTo(came_to.into()));

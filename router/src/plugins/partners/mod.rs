@@ -56,7 +56,7 @@ use registry::Registry;
 pub use request::{Meant, without_hash};
 use resolve::Operations;
 pub use resolve::Resolved;
-pub use serve::{admit, operation_id, settle};
+pub use serve::{admit, begun, operation_id, settle, taken};
 use usage::Usage;
 pub use usage::{Call, Outcome, delivered, executed};
 

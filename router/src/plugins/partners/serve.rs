@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use apollo_compiler::ast::OperationType;
-use apollo_router::Context;
 use apollo_router::services::router;
+use apollo_router::{Context, Extensions};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
@@ -53,6 +53,16 @@ pub fn settle(context: &Context, caller: Option<&Arc<Caller>>, id: Option<&str>)
     }
 }
 
+/// Says which call a request is, for requests that other plugins make: it is counted when it is answered.
+pub fn begun(context: &Context, call: Call) {
+    mark(context, call);
+}
+
+/// The call that a request is and that is not counted yet; whoever takes it counts it.
+pub fn taken(context: &Context) -> Option<Call> {
+    context.extensions().with_lock(Extensions::remove::<Call>)
+}
+
 /// The caller's key has been checked already, and taken out.
 #[derive(Clone)]
 struct Admitted(Arc<Caller>);
@@ -70,13 +80,8 @@ pub(super) async fn serve(
     inner: router::BoxCloneService,
 ) -> Result<router::Response, BoxError> {
     let router::Request { router_request, context, .. } = request;
-    let came = Instant::now();
     if marked::<Settled>(&context).is_some() {
-        let mut call = marked::<Arc<Caller>>(&context).map(|caller| gate.begin(&caller, came));
-        if let Some(call) = &mut call {
-            let id = operation_id(&context);
-            call.means(Meant { document_id: id.as_deref(), ..Meant::default() });
-        }
+        let call = taken(&context);
         return counted(call, inner.oneshot((router_request, context).into()).await?).await;
     }
     let (parts, body) = router_request.into_parts();

@@ -17,6 +17,7 @@ use super::protocol::{Operation, failure};
 use super::socket::Socket;
 use super::transport::Transport;
 use crate::plugins::executor::{self, Offered};
+use crate::plugins::partners::{Call, Outcome};
 use crate::plugins::{limits, partners};
 
 /// The pipeline looks at the body, not at the address; this one stands in its logs.
@@ -35,11 +36,11 @@ struct Response<'a> {
     errors: Option<&'a RawValue>,
 }
 
-/// Runs an operation and returns the messages that answer it.
-pub(super) async fn run(socket: &Socket, id: &str, operation: &Operation) -> Vec<Utf8Bytes> {
+/// Runs an operation and returns the messages that answer it, once the call that it is has been counted.
+pub(super) async fn run(socket: &Socket, id: &str, operation: &Operation, call: Option<Call>) -> Vec<Utf8Bytes> {
     let transport = socket.transport;
     let limit = millis(socket.generation.config.execution.request_timeout_ms);
-    match tokio::time::timeout(limit, call(socket, operation)).await {
+    match tokio::time::timeout(limit, ask(socket, operation, call)).await {
         Ok(Ok(body)) => answer(transport, id, &body),
         Ok(Err(problem)) => {
             tracing::warn!(error = %problem, "an operation over the socket failed");
@@ -49,7 +50,7 @@ pub(super) async fn run(socket: &Socket, id: &str, operation: &Operation) -> Vec
     }
 }
 
-async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError> {
+async fn ask(socket: &Socket, operation: &Operation, call: Option<Call>) -> Result<Bytes, BoxError> {
     let pipeline = socket.generation.pipeline().ok_or("the generation has been retired")?;
     let body = serde_json::json!({
         "query": operation.query,
@@ -77,6 +78,9 @@ async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError>
     let context = Context::new();
     // What stands in the request has been resolved, with the caller's key in mind.
     partners::settle(&context, socket.caller(), operation.document_id.as_deref());
+    if let Some(call) = call {
+        partners::begun(&context, call);
+    }
     if let (Some(text), Some(_)) = (&operation.query, &operation.document_id) {
         let operation_name = operation.operation_name.as_deref().map(Into::into);
         let variables = operation.variables.clone().unwrap_or_default();
@@ -87,6 +91,10 @@ async fn call(socket: &Socket, operation: &Operation) -> Result<Bytes, BoxError>
         limits::came_from(&context, Arc::clone(address));
     }
     let response = pipeline.oneshot((request, context).into()).await?;
+    if let Some(call) = partners::taken(&response.context) {
+        // It was refused on its way.
+        call.answered(Outcome::Refused, None).await;
+    }
     let body = response.response.into_body().collect().await;
     Ok(body.map_err(|problem| problem.to_string())?.to_bytes())
 }

@@ -1,30 +1,28 @@
 //! What a client's connection, most often a socket, shares with all that sends to it: its queue, its operations, its viewer.
 
+mod begin;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::ws::Utf8Bytes;
 use http::HeaderValue;
 use parking_lot::Mutex;
-use serde_json_bytes::Value;
 use tokio::task::AbortHandle;
 
 use super::authority::Authority;
 use super::followed::Followed;
-use super::generation::{Generation, Settled};
+use super::generation::Generation;
 use super::metrics::OPERATIONS;
 use super::outbound::Outbound;
-use super::plan::{OpenTo, Plan, Planned, Refused};
-use super::protocol::{Close, Object, Operation, failure};
-use super::request;
+use super::protocol::{Close, failure};
 use super::seats::{Accounts, Seats, Shares};
-use super::subscription::{Start, Subscription};
+use super::subscription::Subscription;
 use super::transport::Transport;
-use super::usage::counted;
 use crate::plugins::auth::Viewer;
-use crate::plugins::limits::{Audience, Who};
-use crate::plugins::partners::{Caller, Outcome, Refusal};
+use crate::plugins::partners::{Caller, Refusal};
+pub(super) use begin::NotOpened;
 
 pub(super) struct Socket {
     pub(super) generation: Arc<Generation>,
@@ -158,72 +156,6 @@ impl Socket {
         true
     }
 
-    /// Starts an operation. An error closes the socket.
-    pub(super) fn subscribe(self: &Arc<Self>, id: String, operation: Operation) -> Result<(), Close> {
-        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
-        let mut operations = self.operations.lock();
-        if operations.contains_key(id.as_str()) {
-            return Err(Close::DUPLICATE);
-        }
-        if operations.len() >= self.generation.config.client.operations_max {
-            drop(operations);
-            let errors = failure("RATE_LIMITED", "too many operations run on this socket");
-            self.refuse_counted(&id, self.call(&operation), Outcome::RateLimited, &errors);
-            return Ok(());
-        }
-        let Some(shares) = self.share() else {
-            drop(operations);
-            let errors = too_many_operations().to_json();
-            self.refuse_counted(&id, self.call(&operation), Outcome::RateLimited, &errors);
-            return Ok(());
-        };
-        let call = self.call(&operation);
-        let settled = match self.generation.settle(self.caller().map(Arc::as_ref), operation) {
-            Ok(settled) => {
-                // It is counted when it runs.
-                if let Some(call) = call {
-                    call.forget();
-                }
-                settled
-            }
-            Err(refusal) => {
-                drop(operations);
-                self.refuse_counted(&id, call, Outcome::Refused, &refused_by(refusal));
-                return Ok(());
-            }
-        };
-        operations.insert(id.as_str().into(), Running::new(serial, shares));
-        drop(operations);
-        OPERATIONS.add(1);
-        let operation = &settled.operation;
-        let known = operation.query.as_deref().map_or(Some(Planned::Other), |query| {
-            self.generation.planner.known(query, operation.operation_name.as_deref())
-        });
-        let socket = Arc::clone(self);
-        let key: Box<str> = id.as_str().into();
-        let task = tokio::spawn(socket.prepare(id, serial, settled, known));
-        if let Some(running) = self.operations.lock().get_mut(&key)
-            && running.serial == serial
-            && let Kind::Task(handle) = &mut running.kind
-        {
-            *handle = Some(task.abort_handle());
-        }
-        Ok(())
-    }
-
-    /// Starts the one subscription of a connection.
-    pub(super) fn open(self: &Arc<Self>, plan: Arc<Plan>, settled: Settled) -> Result<(), NotOpened> {
-        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
-        let shares = self.share().ok_or_else(|| NotOpened::Full(too_many_operations()))?;
-        self.operations.lock().insert(ONLY.into(), Running::new(serial, shares));
-        OPERATIONS.add(1);
-        let started = self.start(ONLY, serial, plan, settled);
-        if started.is_err() {
-            self.forget(ONLY, serial);
-        }
-        started.map_err(NotOpened::Refused)
-    }
-
     /// The client wants no more of it.
     pub(super) fn complete(&self, id: &str) {
         let running = self.operations.lock().remove(id);
@@ -275,110 +207,10 @@ impl Socket {
             })
             .collect()
     }
-
-    /// Starts a subscription, or runs a query or a mutation.
-    async fn prepare(self: Arc<Self>, id: String, serial: u64, settled: Settled, known: Option<Planned>) {
-        let refused = match self.admit_operation(&settled.operation, known).await {
-            Ok(Planned::Subscription(plan)) => self.start(&id, serial, plan, settled).err(),
-            Ok(Planned::Other) => {
-                let messages = request::run(&self, &id, &settled.operation).await;
-                return self.conclude(&id, serial, messages);
-            }
-            Err(refused) => Some(refused),
-        };
-        if let Some(refused) = refused {
-            self.refuse(&id, serial, &refused);
-        }
-    }
-
-    /// Counts a subscription, and plans what was not known.
-    async fn admit_operation(&self, operation: &Operation, known: Option<Planned>) -> Result<Planned, Refused> {
-        if !matches!(known, Some(Planned::Other))
-            && let Err(limited) = self.generation.rate(operation, &self.who()).await
-        {
-            self.count_refused(operation, Outcome::RateLimited);
-            return Err(Refused(vec![limited.to_graphql()]));
-        }
-        match (known, &operation.query) {
-            (Some(known), _) => Ok(known),
-            (None, None) => Ok(Planned::Other),
-            (None, Some(query)) => {
-                let planned = match self.generation.check(operation, self.audience()) {
-                    Ok(_) => self.generation.plan(query.clone(), operation.operation_name.clone()).await,
-                    Err(refused) => Err(refused),
-                };
-                planned.inspect_err(|_| self.count_refused(operation, Outcome::Refused))
-            }
-        }
-    }
-
-    /// Who asks, as far as limits are concerned.
-    fn who(&self) -> Who {
-        let viewer = self.viewer.lock().as_ref().map(|viewer| Arc::clone(&viewer.subject));
-        Who { caller: self.caller().cloned(), viewer, address: self.address.get().cloned() }
-    }
-
-    fn audience(&self) -> Audience {
-        if self.caller().is_some() {
-            Audience::Partner
-        } else if self.viewer.lock().is_some() {
-            Audience::User
-        } else {
-            Audience::Anonymous
-        }
-    }
-
-    fn start(self: &Arc<Self>, id: &str, serial: u64, plan: Arc<Plan>, settled: Settled) -> Result<(), Refused> {
-        let Settled { operation, id: called_by } = settled;
-        if plan.independent == Some(OpenTo::SignedIn) && self.viewer.lock().is_none() {
-            return Err(Refused::new("UNAUTHENTICATED", "sign in to follow this"));
-        }
-        let checked = self.generation.check(&operation, self.audience());
-        let coerced =
-            checked.and_then(|cost| Ok((cost, plan.coerce(operation.variables.as_ref().unwrap_or(&Object::new()))?)));
-        let (cost, variables) = coerced.inspect_err(|_| self.count_refused(&operation, Outcome::Refused))?;
-        let start = operation.extensions.as_ref().map(start).unwrap_or_default();
-        let subscription = Subscription::new(self, id, serial, plan, variables, start);
-        let mut operations = self.operations.lock();
-        // The client may have lost interest while it was planned.
-        let Some(running) = operations.get_mut(id).filter(|running| running.serial == serial) else {
-            return Ok(());
-        };
-        running.kind = Kind::Subscription(Arc::clone(&subscription));
-        running.followed =
-            self.caller().zip(called_by).map(|(caller, called_by)| Followed::begin(Arc::clone(caller), called_by));
-        drop(operations);
-        let call = self.call(&operation);
-        counted(call, Outcome::Ok, Some(cost), move || subscription.attach());
-        Ok(())
-    }
-
-    fn refuse(&self, id: &str, serial: u64, refused: &Refused) {
-        self.conclude(id, serial, [self.transport.error(id, &refused.to_json())]);
-    }
-}
-
-/// Why the one subscription of a connection does not run.
-pub(super) enum NotOpened {
-    /// There are too many.
-    Full(Refused),
-    Refused(Refused),
-}
-
-fn too_many_operations() -> Refused {
-    Refused::new("RATE_LIMITED", "too many operations of this user or key run")
 }
 
 fn refused_by(refusal: Refusal) -> String {
     serde_json::json!([refusal.to_graphql()]).to_string()
-}
-
-/// How the client wants its stream to start.
-fn start(extensions: &Object) -> Start {
-    Start {
-        after: extensions.get("after").filter(|after| !after.is_null()).cloned(),
-        announce: extensions.get("position").and_then(Value::as_bool).unwrap_or_default(),
-    }
 }
 
 impl Running {

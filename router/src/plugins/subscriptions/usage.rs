@@ -27,11 +27,6 @@ impl Socket {
         self.generation.call(self.caller()?, operation, Instant::now())
     }
 
-    /// Counts an operation that does not run.
-    pub(super) fn count_refused(&self, operation: &Operation, outcome: Outcome) {
-        counted(self.call(operation), outcome, None, || ());
-    }
-
     /// Tells of a refusal, once it is counted.
     pub(super) fn refuse_counted(self: &Arc<Self>, id: &str, call: Option<Call>, outcome: Outcome, errors: &str) {
         let (socket, message) = (Arc::clone(self), self.transport.error(id, errors));

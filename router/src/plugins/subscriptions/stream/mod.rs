@@ -222,13 +222,10 @@ fn subscribe(
     let socket = Socket::new(Arc::clone(generation), framing);
     let expires_in = authority.lifetime();
     socket.admit(authority, &seats);
-    match socket.open(plan, settled) {
-        Ok(()) => forget(call),
+    match socket.open(plan, settled, call) {
+        Ok(()) => {}
         Err(NotOpened::Full(refused)) => return answer::later(StatusCode::TOO_MANY_REQUESTS, &refused, context),
-        Err(NotOpened::Refused(refused)) => {
-            forget(call);
-            return refuse(framing, &refused, context);
-        }
+        Err(NotOpened::Refused(refused)) => return refuse(framing, &refused, context),
     }
     let body = serve::start(socket, framing, serve::Place { admission, seats }, expires_in);
     answer::stream(framing, body, context)
