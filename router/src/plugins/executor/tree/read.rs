@@ -45,12 +45,6 @@ struct Reader<'t> {
     at: usize,
 }
 
-/// The members of an object or a list that is being read.
-struct List {
-    first: Id,
-    last: Id,
-}
-
 impl Reader<'_> {
     fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or_default()
@@ -80,15 +74,6 @@ impl Reader<'_> {
         let id = Id(self.nodes.len() as u32);
         self.nodes.push(Node { kind, key, text, first: Id::NONE, next: Id::NONE });
         id
-    }
-
-    fn link(&mut self, list: &mut List, id: Id) {
-        if list.first == Id::NONE {
-            list.first = id;
-        } else {
-            self.nodes[list.last.0 as usize].next = id;
-        }
-        list.last = id;
     }
 
     fn value(&mut self, key: Span, depth: u32) -> Result<Id, Odd> {
@@ -122,63 +107,64 @@ impl Reader<'_> {
     }
 
     fn list(&mut self, key: Span, depth: u32) -> Result<Id, Odd> {
-        let depth = depth.checked_sub(1).ok_or(Odd("too deep"))?;
-        self.at += 1;
-        let id = self.push(Kind::Array, key, Span::default());
-        let mut items = List { first: Id::NONE, last: Id::NONE };
-        self.space();
-        if self.peek() == b']' {
-            self.at += 1;
-            return Ok(id);
-        }
-        loop {
-            let item = self.value(Span::default(), depth)?;
-            self.link(&mut items, item);
-            self.space();
-            if self.peek() != b',' {
-                break;
-            }
-            self.at += 1;
-        }
-        self.expect(b']')?;
-        self.nodes[id.0 as usize].first = items.first;
-        Ok(id)
+        self.all(Kind::Array, key, depth, b']', |reader, _, depth| reader.value(Span::default(), depth))
     }
 
     fn object(&mut self, key: Span, depth: u32) -> Result<Id, Odd> {
+        let mut seen = 0;
+        self.all(Kind::Object, key, depth, b'}', |reader, first, depth| reader.member(first, &mut seen, depth))
+    }
+
+    /// What stands between two brackets: each one is read with the first before it.
+    fn all(
+        &mut self,
+        kind: Kind,
+        key: Span,
+        depth: u32,
+        end: u8,
+        mut one: impl FnMut(&mut Self, Id, u32) -> Result<Id, Odd>,
+    ) -> Result<Id, Odd> {
         let depth = depth.checked_sub(1).ok_or(Odd("too deep"))?;
         self.at += 1;
-        let id = self.push(Kind::Object, key, Span::default());
-        let mut members = List { first: Id::NONE, last: Id::NONE };
-        let mut seen = 0_u64;
+        let id = self.push(kind, key, Span::default());
         self.space();
-        if self.peek() == b'}' {
+        if self.peek() == end {
             self.at += 1;
             return Ok(id);
         }
+        let (mut first, mut last) = (Id::NONE, Id::NONE);
         loop {
-            self.space();
-            if self.peek() != b'"' {
-                return Err(NOT_JSON);
+            let next = one(self, first, depth)?;
+            if first == Id::NONE {
+                first = next;
+            } else {
+                self.nodes[last.0 as usize].next = next;
             }
-            let (name, escaped) = self.string()?;
-            if escaped {
-                return Err(Odd("an escape in a key"));
-            }
-            self.check_unique(name, members.first, &mut seen)?;
-            self.space();
-            self.expect(b':')?;
-            let member = self.value(name, depth)?;
-            self.link(&mut members, member);
+            last = next;
             self.space();
             if self.peek() != b',' {
                 break;
             }
             self.at += 1;
         }
-        self.expect(b'}')?;
-        self.nodes[id.0 as usize].first = members.first;
+        self.expect(end)?;
+        self.nodes[id.0 as usize].first = first;
         Ok(id)
+    }
+
+    fn member(&mut self, first: Id, seen: &mut u64, depth: u32) -> Result<Id, Odd> {
+        self.space();
+        if self.peek() != b'"' {
+            return Err(NOT_JSON);
+        }
+        let (name, escaped) = self.string()?;
+        if escaped {
+            return Err(Odd("an escape in a key"));
+        }
+        self.check_unique(name, first, seen)?;
+        self.space();
+        self.expect(b':')?;
+        self.value(name, depth)
     }
 
     /// Members are compared only with those of the same sum.
