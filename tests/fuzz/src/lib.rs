@@ -19,12 +19,14 @@ pub struct Target {
     pub words: &'static [&'static str],
 }
 
-/// All targets. Whatever else reads a client's bytes (keys, manifests) gets a line here and a folder of inputs.
+/// All targets. Whatever else reads a client's bytes gets a line here and a folder of inputs.
 pub const TARGETS: &[Target] = &[
     Target { name: "operation", run: targets::operation, words: targets::GRAPHQL },
     Target { name: "body", run: targets::body, words: targets::JSON },
     Target { name: "socket", run: targets::socket, words: targets::MESSAGES },
     Target { name: "cursor", run: targets::cursor, words: targets::CURSORS },
+    Target { name: "manifest", run: targets::manifest, words: targets::MANIFESTS },
+    Target { name: "key", run: targets::key, words: targets::KEYS },
 ];
 
 /// A target by its name.

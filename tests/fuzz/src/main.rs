@@ -9,6 +9,8 @@ use velvet_fuzz::{TARGETS, Target, corpus, target};
 
 /// What one input may take; the slowest reader takes a small part of it without optimisation.
 const INPUT_TIME_MAX: Duration = Duration::from_secs(2);
+/// How often an input is tried that took longer: the machine may have had something else to do.
+const SLOW_TRIES: u32 = 4;
 
 /// The stack of the router's own threads.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
@@ -49,17 +51,27 @@ fn fuzz(target: Target, time: Duration, seed: u64) -> anyhow::Result<()> {
     while started.elapsed() < time {
         let input = input(&mut numbers, &inputs, target.words);
         std::fs::write(&last, &input)?;
-        let began = Instant::now();
-        let outcome = std::panic::catch_unwind(|| (target.run)(&input));
-        let taken = began.elapsed();
-        if outcome.is_err() || taken > INPUT_TIME_MAX {
-            let kept = corpus::keep(target.name, &input)?;
-            bail!("broken after {count} inputs, in {taken:?}; kept as {}", kept.display());
+        let mut taken = timed(target, &input);
+        for _ in 1..SLOW_TRIES {
+            if taken.is_some_and(|taken| taken > INPUT_TIME_MAX) {
+                taken = timed(target, &input);
+            }
         }
+        let Some(taken) = taken.filter(|taken| *taken <= INPUT_TIME_MAX) else {
+            let kept = corpus::keep(target.name, &input)?;
+            let why = if taken.is_some() { "too slow" } else { "broken" };
+            bail!("{why} after {count} inputs; kept as {}", kept.display());
+        };
         count += 1;
         slowest = slowest.max(taken);
     }
     std::fs::remove_file(&last)?;
     println!("{count} inputs, the slowest took {slowest:?}");
     Ok(())
+}
+
+/// How long a target takes for an input; nothing when it breaks.
+fn timed(target: Target, input: &[u8]) -> Option<Duration> {
+    let began = Instant::now();
+    std::panic::catch_unwind(|| (target.run)(input)).ok().map(|()| began.elapsed())
 }

@@ -7,8 +7,11 @@ use apollo_compiler::response::JsonMap;
 use serde_json_bytes::Value;
 use uuid::Uuid;
 use velvet_edge::cost::{self, Weights};
+use velvet_edge::key::ApiKey;
 use velvet_edge::limits::{Body, Bounds, Document};
+use velvet_edge::manifest::{self, Manifest};
 use velvet_edge::protocol::ClientMessage;
+use velvet_edge::signature::{Signature, Signed};
 use velvet_kernel::graph::Cursor;
 use velvet_kernel::id::UserId;
 use velvet_kernel::live::CursorKey;
@@ -111,6 +114,32 @@ pub(crate) const MESSAGES: &[&str] = &[
 pub(crate) const CURSORS: &[&str] =
     &["-", "_", "=", "A", "0", "18446744073709551615", "18446744073709551616", "AAAAAAAA"];
 
+pub(crate) const MANIFESTS: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"format\"",
+    "\"apollo-persisted-query-manifest\"",
+    "\"version\"",
+    "1",
+    "1.0",
+    "\"operations\"",
+    "\"id\"",
+    "\"body\"",
+    "\"name\"",
+    "\"type\"",
+    "\"a/b\"",
+    "\"{ a }\"",
+    "null",
+    "\\u0000",
+];
+
+pub(crate) const KEYS: &[&str] =
+    &["vk_test_", "vk_live_", "_", "-", "abcdef012345", "A", "\n", "\0", "é", "1790000000", "0123456789abcdef"];
+
 const SUPERGRAPH: &str = include_str!("../../../schema/supergraph.graphql");
 
 static WEIGHTS: LazyLock<Weights> = LazyLock::new(|| {
@@ -178,4 +207,28 @@ pub(crate) fn cursor(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let key = CursorKey::new("a secret of the fuzzer's, 32 characters long").expect("it is long enough");
     assert!(key.open("matching", UserId(Uuid::nil()), &Cursor(text.to_owned())).is_err(), "a forged cursor opens");
+}
+
+/// What is a manifest is within its bounds, and so is each operation that nothing is wrong with.
+pub(crate) fn manifest(input: &[u8]) {
+    let Ok(manifest) = Manifest::parse(input) else { return };
+    assert!((1..=manifest::OPERATIONS_MAX).contains(&manifest.operations.len()));
+    let problems = manifest.problems();
+    assert_eq!(problems.len(), manifest.operations.len());
+    for (operation, problems) in manifest.operations.iter().zip(problems) {
+        let is_good = manifest::is_id(&operation.id) && operation.body.len() <= manifest::BODY_BYTES_MAX;
+        assert!(is_good || !problems.is_empty());
+    }
+}
+
+/// A key, and after line ends a timestamp, a nonce and a signature: a key is all of its text, and no signature is good that
+/// was not made with it.
+pub(crate) fn key(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let mut parts = text.split('\n');
+    let Some(key) = parts.next().and_then(ApiKey::parse) else { return };
+    assert!(text.starts_with(key.text()) && key.text().contains(key.prefix));
+    let Some(signature) = Signature::from_parts(parts.next(), parts.next(), parts.next()) else { return };
+    let request = Signed { method: "GET", path_and_query: "/ws", body: b"" };
+    assert!(!signature.is_good(&key.hash(), signature.timestamp, request), "a forged signature is good");
 }
