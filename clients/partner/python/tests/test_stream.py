@@ -99,4 +99,4 @@ class Streams(unittest.TestCase):
             with self.assertRaises(Refused) as raised:
                 numbers(fake.settings)
         self.assertEqual(raised.exception.code, "OPERATION_NOT_FOUND")
-        self.assertEqual((fake.slept, len(fake.subscribed)), ([7], 2))
+        self.assertEqual(([int(seconds) for seconds in fake.slept], len(fake.subscribed)), ([7], 2))

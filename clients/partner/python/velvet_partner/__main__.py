@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http.client import HTTPException
 from typing import Any
 
@@ -24,6 +24,13 @@ def say(line: dict[str, Any]) -> None:
 
 def note(line: dict[str, Any]) -> None:
     print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def told(reason: Exception) -> dict[str, Any]:
+    """Why something has to be done once more, for whoever reads along."""
+    if isinstance(reason, Refused):
+        return {"refused": reason.code, "retryAfterSeconds": reason.retry_after_seconds}
+    return {"failed": str(reason)}
 
 
 def publish(client: Client, argument: str | None) -> int:
@@ -53,7 +60,7 @@ def follow_matches(client: Client, argument: str | None) -> int:
         id_of(MANIFEST, "MatchEvents"),
         after=argument,
         on_start=lambda cursor: say({"following": True, "cursor": cursor}),
-        on_lost=lambda reason: note({"lost": str(reason)}),
+        on_lost=lambda reason: note({"lost": told(reason)}),
     )
     for event in events:
         happened = (event.data or {}).get("matchEvents")
@@ -73,7 +80,8 @@ def main(arguments: list[str]) -> int:
         note({"failed": f"one of {', '.join(COMMANDS)} is wanted"})
         return 1
     try:
-        return command(Client(settings_from(os.environ)), arguments[1] if len(arguments) > 1 else None)
+        settings = replace(settings_from(os.environ), on_wait=lambda seconds, reason: note({"waits": seconds, **told(reason)}))
+        return command(Client(settings), arguments[1] if len(arguments) > 1 else None)
     except Refused as refused:
         note({
             "refused": refused.code,

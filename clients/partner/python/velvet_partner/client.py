@@ -86,18 +86,19 @@ class Client:
         while True:
             try:
                 response = self._send_once(method, path_and_query, body, headers)
-            except (OSError, HTTPException):
+            except (OSError, HTTPException) as error:
                 if tried == TRIES:
                     raise
-                wait = backoff_seconds(tried)
+                reason: Exception = error
             else:
                 if response.status not in (429, 503):
                     return response
-                after = retry_after_seconds(response.headers)
-                wait = backoff_seconds(tried) if after is None else after
-                if tried == TRIES or wait > WAIT_SECONDS_MAX:
-                    raise _refusal_of(response)
-            self.settings.sleep(wait)
+                reason = _refusal_of(response)
+                if tried == TRIES or (reason.retry_after_seconds or 0) > WAIT_SECONDS_MAX:
+                    raise reason
+            seconds = pause_seconds(tried, reason)
+            self.settings.on_wait(seconds, reason)
+            self.settings.sleep(seconds)
             tried += 1
 
     def _send_once(self, method: str, path_and_query: str, body: bytes, headers: dict[str, str]) -> Response:
@@ -121,6 +122,12 @@ class Client:
 def backoff_seconds(tried: int) -> float:
     """0.25 s, doubled with each try up to 8 s, and then anything between half of it and all."""
     return min(8.0, 0.25 * 2 ** (tried - 1)) * random.uniform(0.5, 1)
+
+
+def pause_seconds(tried: int, reason: Exception) -> float:
+    """As long as the graph asks for, and up to a second more so that not all come back at once; else the above."""
+    after = reason.retry_after_seconds if isinstance(reason, Refused) else None
+    return backoff_seconds(tried) if after is None else after + random.random()
 
 
 def _data_of(response: Response) -> dict[str, Any]:

@@ -12,6 +12,7 @@ class Settings:
     key: Callable[[], str]  # asked for each call and connection: a new key is taken as soon as it is in place
     sign: bool = False
     sleep: Callable[[float], None] = time.sleep
+    on_wait: Callable[[float, Exception], None] = lambda _seconds, _reason: None  # before a call is sent again
 
 
 def settings_from(env: Mapping[str, str]) -> Settings:

@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from .client import backoff_seconds
+from .client import pause_seconds
 from .errors import Refused
 from .settings import Settings
 from .signing import signed
@@ -75,8 +75,7 @@ def follow(
             reason = error
         on_lost(reason)
         lost += 1
-        after_seconds = reason.retry_after_seconds if isinstance(reason, Refused) else None
-        settings.sleep(backoff_seconds(lost) if after_seconds is None else after_seconds)
+        settings.sleep(pause_seconds(lost, reason))
 
 
 def _responses(settings: Settings, key: str, payload: dict[str, Any]) -> Iterator[dict[str, Any]]:

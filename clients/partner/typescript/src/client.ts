@@ -85,20 +85,22 @@ export class Client {
   /** Sends a request, and again when the graph asks for patience or the network fails. */
   async #send(method: string, pathAndQuery: string, body: string, headers: Record<string, string>): Promise<Response> {
     for (let tried = 1; ; tried += 1) {
-      let wait: number;
+      let reason: unknown;
       try {
         const response = await this.#sendOnce(method, pathAndQuery, body, headers);
         if (response.status !== 429 && response.status !== 503) return response;
-        const after = retryAfterSeconds(response.headers);
-        wait = after ?? backoffSeconds(tried);
-        if (tried === TRIES || wait > WAIT_SECONDS_MAX) throw await refusalOf(response);
+        const refused = await refusalOf(response);
+        if (tried === TRIES || (refused.retryAfterSeconds ?? 0) > WAIT_SECONDS_MAX) throw refused;
+        reason = refused;
       } catch (error) {
         // `fetch` fails with a TypeError, and with a TimeoutError when we lose patience.
         const lost = error instanceof TypeError || (error instanceof Error && error.name === "TimeoutError");
         if (!lost || tried === TRIES) throw error;
-        wait = backoffSeconds(tried);
+        reason = error;
       }
-      await this.settings.sleep(wait);
+      const seconds = pauseSeconds(tried, reason);
+      this.settings.onWait?.(seconds, reason);
+      await this.settings.sleep(seconds);
     }
   }
 
@@ -120,6 +122,12 @@ export class Client {
 /** 0.25 s, doubled with each try up to 8 s, and then anything between half of it and all. */
 export function backoffSeconds(tried: number): number {
   return Math.min(8, 0.25 * 2 ** (tried - 1)) * (0.5 + Math.random() / 2);
+}
+
+/** As long as the graph asks for, and up to a second more so that not all come back at once; without its word, the above. */
+export function pauseSeconds(tried: number, reason: unknown): number {
+  const after = reason instanceof Refused ? reason.retryAfterSeconds : null;
+  return after === null ? backoffSeconds(tried) : after + Math.random();
 }
 
 async function dataOf<T>(response: Response): Promise<T> {

@@ -25,6 +25,12 @@ const manifest = readManifest();
 const say = (line: unknown): void => console.log(JSON.stringify(line));
 const note = (line: unknown): void => console.error(JSON.stringify(line));
 
+/** Why something has to be done once more, for whoever reads along. */
+function told(reason: unknown): Record<string, unknown> {
+  if (reason instanceof Refused) return { refused: reason.code, retryAfterSeconds: reason.retryAfterSeconds };
+  return { failed: reason instanceof Error ? reason.message : reason };
+}
+
 async function publish(client: Client): Promise<void> {
   const report = await client.publish(manifest, "typescript-example", process.argv[3] ?? randomUUID());
   say(report);
@@ -49,7 +55,7 @@ async function followMatches(client: Client): Promise<void> {
   const events = follow<{ matchEvents: MatchEvent }>(client.settings, idOf(manifest, "MatchEvents"), {}, {
     after: process.argv[3] ?? null,
     onStart: (cursor) => say({ following: true, cursor }),
-    onLost: (reason) => note({ lost: reason instanceof Error ? reason.message : reason }),
+    onLost: (reason) => note({ lost: told(reason) }),
   });
   for await (const { data, errors, cursor } of events) {
     say({ event: data?.matchEvents ?? null, cursor, ...(errors ? { errors } : {}) });
@@ -63,7 +69,8 @@ const commands: Record<string, (client: Client) => Promise<void>> = { publish, m
 try {
   const command = commands[process.argv[2] ?? ""];
   if (!command) throw new Error(`one of ${Object.keys(commands).join(", ")} is wanted`);
-  await command(new Client(settingsFrom(process.env)));
+  const onWait = (seconds: number, reason: unknown): void => note({ waits: seconds, ...told(reason) });
+  await command(new Client({ ...settingsFrom(process.env), onWait }));
 } catch (error) {
   if (error instanceof Refused) {
     note({ refused: error.code, status: error.status, message: error.message, retryAfterSeconds: error.retryAfterSeconds });

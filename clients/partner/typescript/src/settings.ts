@@ -10,6 +10,8 @@ export interface Settings {
   sign: boolean;
   /** Waits; replaced in tests. */
   sleep: (seconds: number) => Promise<void>;
+  /** Told before a call waits to be sent again, and what for. */
+  onWait?: (seconds: number, reason: unknown) => void;
 }
 
 export const sleep = (seconds: number): Promise<void> =>

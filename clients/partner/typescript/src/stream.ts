@@ -2,7 +2,7 @@
 import { type Client as Socket, type SubscribePayload, createClient } from "graphql-ws";
 import WebSocket from "ws";
 
-import { backoffSeconds } from "./client.js";
+import { pauseSeconds } from "./client.js";
 import { type GraphError, Refused } from "./errors.js";
 import type { Settings } from "./settings.js";
 import { signed } from "./signing.js";
@@ -70,7 +70,7 @@ export async function* follow<T>(
       if (refused?.isAboutTheKey && settings.key() === key && ++refusals === REFUSALS_MAX) throw refused;
       onLost?.(refused ?? error);
       lost += 1;
-      wait = refused?.retryAfterSeconds ?? backoffSeconds(lost);
+      wait = pauseSeconds(lost, refused);
     } finally {
       void socket.dispose();
     }

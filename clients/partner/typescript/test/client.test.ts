@@ -40,7 +40,8 @@ test("the graph is waited for as long as it asks", async (context) => {
     [200, good],
   ]);
   assert.deepEqual((await new Client(settings).call("a")).data, { me: 1 });
-  assert.deepEqual(slept.slice(0, 2), [3, 1]);
+  // And a random part of a second more.
+  assert.deepEqual(slept.slice(0, 2).map(Math.floor), [3, 1]);
   assert.ok((slept[2] ?? 0) > 0 && (slept[2] ?? 0) <= 1);
 });
 
@@ -52,7 +53,7 @@ test("what takes too long, or never ends, is told", async (context) => {
   await assert.rejects(client.call("a"), (error) => error instanceof Refused && error.retryAfterSeconds === 86_400);
   assert.deepEqual(slept, []);
   await assert.rejects(client.call("a"), (error) => error instanceof Refused && error.code === "RATE_LIMITED" && error.passes);
-  assert.deepEqual(slept, [2, 2, 2, 2]);
+  assert.deepEqual(slept.map(Math.floor), [2, 2, 2, 2]);
 });
 
 test("what no retry helps is told at once", async (context) => {
