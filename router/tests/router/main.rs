@@ -13,6 +13,7 @@ mod frames;
 mod http;
 mod idle;
 mod limits;
+mod links;
 mod live;
 mod multipart;
 mod operations;

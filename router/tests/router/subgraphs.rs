@@ -297,6 +297,11 @@ impl MatchingSubscription {
     ) -> impl Stream<Item = String> + use<> {
         stored(ctx).map(move |(_, stored)| prefix.clone() + &stored.text)
     }
+    /// The same for whoever asks, and dear.
+    #[graphql(directive = independent::apply(None), directive = cost::apply("9".to_owned()))]
+    async fn tickers(&self, ctx: &Context<'_>) -> impl Stream<Item = String> + use<> {
+        stored(ctx).map(|(_, stored)| stored.text)
+    }
     async fn texts(&self, ctx: &Context<'_>, #[graphql(default)] prefix: String) -> impl Stream<Item = String> + use<> {
         stored(ctx).map(move |(_, stored)| prefix.clone() + &stored.text)
     }
