@@ -9,6 +9,7 @@ use velvet_edge::signature::sign_usage;
 use crate::calls::{HEADER, LONG_AGO, answer, at, code, get, known, post, socket};
 use crate::process::{Stack, eventually};
 use crate::registry::{Key, Registry};
+use crate::streams::SSE;
 
 type Sums = BTreeMap<(String, &'static str), u64>;
 
@@ -55,14 +56,17 @@ fn sums(expected: &[(&str, &'static str, u64)]) -> Sums {
 
 /// A router that knows some operations, with nothing counted so far.
 async fn start(registry: &Registry, options: &str) -> Stack {
+    start_with(registry, &format!("{{plugins: {{velvet.partners: {{usage: {options}}}}}}}")).await
+}
+
+async fn start_with(registry: &Registry, overrides: &str) -> Stack {
     registry.operation("acme", "header", HEADER, None).await;
     registry.operation("acme", "failing", "{ failing }", None).await;
     registry.operation("acme", "wait", "{ wait }", None).await;
     registry.operation("acme", "texts", "subscription { texts }", None).await;
     registry.operation("acme", "posts", "subscription { posts { ... on Posted { post { text } } } }", None).await;
     registry.operation("acme", "old", "{ header }", Some(LONG_AGO)).await;
-    let overrides = format!("{{plugins: {{velvet.partners: {{usage: {options}}}}}}}");
-    let stack = registry.stack(&overrides).await;
+    let stack = registry.stack(overrides).await;
     known(&stack, &Key::of("acme"), "header").await;
     let undelivered = async || stack.router.metric("velvet_router_usage_undelivered").await;
     eventually("all is delivered", async || undelivered().await == 0).await;
@@ -90,6 +94,7 @@ async fn each_call_with_a_key_is_counted_by_what_came_of_it() {
     ] {
         assert_eq!(code(&answer(post(router, text, &refused)).await.1), expected);
     }
+    assert_eq!(code(&answer(at(router, text, "no.id:at*all")).await.1), "OPERATION_NOT_FOUND");
     let mut acme = socket(router, &key.text).await;
     acme.subscribe_with("a", named("header")).await;
     assert!(acme.event("a").await["data"]["header"].is_string());
@@ -107,7 +112,7 @@ async fn each_call_with_a_key_is_counted_by_what_came_of_it() {
     let expected = sums(&[
         ("header", "ok", 4),
         ("failing", "error", 1),
-        ("none", "refused", 3),
+        ("none", "refused", 4),
         ("old", "refused", 1),
         ("posts", "ok", 1),
         ("texts", "ok", 1),
@@ -115,7 +120,7 @@ async fn each_call_with_a_key_is_counted_by_what_came_of_it() {
     assert_eq!(counted(&stack), expected, "all that was answered is counted already");
     assert_eq!(cost_of(&stack, "posts"), 2, "a subscription costs what one event of it costs: two objects");
     let of_key: u64 = batches(&stack).values().map(|(_, batch)| batch["keys"][0]["calls"].as_u64().unwrap()).sum();
-    assert_eq!(of_key, 11);
+    assert_eq!(of_key, 12);
 }
 
 #[tokio::test]
@@ -169,4 +174,78 @@ async fn a_call_whose_caller_has_gone_counts_all_the_same() {
     stack.world().released.send_replace(true);
     let counted_once = async || counted(&stack).into_iter().map(|((id, _), count)| (id, count)).collect::<Vec<_>>();
     eventually("it is counted", async || counted_once().await == [("wait".to_owned(), 1)]).await;
+}
+
+#[tokio::test]
+async fn a_refusal_over_the_socket_or_of_a_stream_waits_for_its_count_too() {
+    let registry = Registry::with_partners().await;
+    let limits = json!({ "requestsPerSecond": 100, "burst": 100, "costPerMinute": 1, "monthlyQuota": 10_000 });
+    registry.partner_with("acme", false, limits).await;
+    let wanting = "subscription($prefix: String!) { texts(prefix: $prefix) }";
+    registry.operation("acme", "wanting", wanting, None).await;
+    let deep = "subscription { posts { ... on Posted { post { author { id } } } } }";
+    registry.operation("acme", "deep", deep, None).await;
+    let overrides = "{plugins: {velvet.partners: {usage: {wait_ms: 60000}}, velvet.limits: {partner: {depth: 3}}}}";
+    let stack = start_with(&registry, overrides).await;
+    let key = Key::of("acme");
+    let mut acme = socket(&stack.router, &key.text).await;
+    stack.world().usage_status.send_replace(None);
+    let records = async || stack.router.metric("velvet_router_usage_records").await;
+    let before = records().await;
+
+    let named = |id: &str| json!({ "documentId": id });
+    let request = post(&stack.router, Some(&key.text), &named("wanting")).header("accept", SSE);
+    let stream = tokio::spawn(answer(request));
+    for id in ["unknown", "wanting", "deep"] {
+        acme.subscribe_with(id, named(id)).await;
+    }
+    eventually("four are refused", async || records().await == before + 4).await;
+    // What costs more than there is passes once, and is paid for afterwards.
+    for id in ["one", "other"] {
+        acme.subscribe_with(id, named("posts")).await;
+    }
+    eventually("one runs and one is refused", async || records().await == before + 6).await;
+    acme.send(&json!({ "type": "ping" })).await;
+    assert_eq!(acme.message().await["type"], "pong", "nothing was said before it was counted");
+    assert!(!stream.is_finished());
+
+    stack.world().usage_status.send_replace(Some(200));
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        let message = acme.message().await;
+        codes.push(message["payload"][0]["extensions"]["code"].as_str().unwrap_or_default().to_owned());
+    }
+    codes.sort_unstable();
+    let expected = ["OPERATION_NOT_FOUND", "OPERATION_TOO_DEEP", "RATE_LIMITED", "VALIDATION_INVALID_TYPE_VARIABLE"];
+    assert_eq!(codes, expected);
+    assert_eq!(stream.await.unwrap().0, 200);
+    let expected = sums(&[
+        ("deep", "refused", 1),
+        ("none", "refused", 1),
+        ("posts", "ok", 1),
+        ("posts", "rateLimited", 1),
+        ("wanting", "refused", 2),
+    ]);
+    assert_eq!(counted(&stack), expected);
+}
+
+#[tokio::test]
+async fn what_is_given_up_as_soon_as_it_was_asked_for_counts_once() {
+    let registry = Registry::with_partners().await;
+    let stack = start(&registry, "{}").await;
+    let mut acme = socket(&stack.router, &Key::of("acme").text).await;
+    for number in 0..20 {
+        let (id, called) = (number.to_string(), ["header", "texts"][number % 2]);
+        acme.subscribe_with(&id, json!({ "documentId": called })).await;
+        acme.send(&json!({ "type": "complete", "id": id })).await;
+    }
+    let calls = async || {
+        let mut calls = BTreeMap::new();
+        for ((operation, _), count) in counted(&stack) {
+            *calls.entry(operation).or_insert(0) += count;
+        }
+        calls.into_iter().collect::<Vec<_>>()
+    };
+    let expected = [("header".to_owned(), 10), ("texts".to_owned(), 10)];
+    eventually("all are counted", async || calls().await == expected).await;
 }
