@@ -3,10 +3,12 @@
 mod graph;
 mod operations;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use apollo_federation::{ApiSchemaOptions, Supergraph};
 use futures::{StreamExt as _, stream};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::process::Router;
@@ -39,6 +41,8 @@ struct Answer {
     status: u16,
     headers: Vec<(&'static str, Option<String>)>,
     body: Value,
+    /// Its `data` as it was written: the order of its keys, and that none stands twice, are not seen in a map.
+    data: Option<String>,
     /// What subgraphs were asked for it.
     asked: Vec<(String, String)>,
 }
@@ -82,12 +86,15 @@ impl Pair {
         let header =
             |name: &'static str| (name, response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()));
         let headers = ["content-type", "vary", "cache-control", "etag", "ratelimit"].map(header).into();
-        let mut body: Value = response.json().await.unwrap();
+        let text = response.text().await.unwrap();
+        let mut body: Value = serde_json::from_str(&text).unwrap();
+        let written: HashMap<String, Box<RawValue>> = serde_json::from_str(&text).unwrap();
+        let data = written.get("data").map(|data| data.get().to_owned());
         // Fetches side by side end in any order, and Apollo Router tells their errors in the order of their ends.
         if let Some(errors) = body["errors"].as_array_mut() {
             errors.sort_by_key(ToString::to_string);
         }
-        Answer { status, headers, body, asked: self.graph.asked(mark) }
+        Answer { status, headers, body, data, asked: self.graph.asked(mark) }
     }
 
     /// Calls an operation on both; they have to answer the same after having asked the same.
