@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::{path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
 };
 use uuid::Uuid;
@@ -42,7 +42,7 @@ pub struct Done {
 pub struct Following {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    notes: ChildStderr,
+    notes: Lines<BufReader<ChildStderr>>,
 }
 
 impl Integration {
@@ -72,7 +72,7 @@ impl Integration {
     pub fn follow(&self) -> Result<Following> {
         let mut child = self.command(&["follow"])?.spawn().context("starting to follow")?;
         let (lines, notes) = child.stdout.take().zip(child.stderr.take()).context("its output")?;
-        Ok(Following { child, lines: BufReader::new(lines).lines(), notes })
+        Ok(Following { child, lines: BufReader::new(lines).lines(), notes: BufReader::new(notes).lines() })
     }
 
     fn command(&self, args: &[&str]) -> Result<Command> {
@@ -104,6 +104,20 @@ impl Following {
         }
     }
 
+    /// Whichever comes first: a line that it prints, or one about itself.
+    pub async fn line_or_note(&mut self, within: Duration) -> Result<(Option<Value>, Option<Value>)> {
+        let (printed, said) = (self.lines.next_line(), self.notes.next_line());
+        let first = tokio::time::timeout(within, async {
+            tokio::select! {
+                line = printed => Ok::<_, std::io::Error>((line?, None)),
+                note = said => Ok((None, note?)),
+            }
+        });
+        let (line, note) = first.await.context("nothing was said")?.context("reading a line")?;
+        let read = |text: Option<String>| text.map(|text| serde_json::from_str(&text).context(text)).transpose();
+        Ok((read(line)?, read(note)?))
+    }
+
     /// Waits for its end; what it printed before that and nobody has read.
     pub async fn ended(mut self, within: Duration) -> Result<Done> {
         tokio::time::timeout(within, self.rest()).await.context("it goes on")?
@@ -115,9 +129,11 @@ impl Following {
             lines.push(serde_json::from_str(&line).context(line)?);
         }
         let mut notes = Vec::new();
-        self.notes.read_to_end(&mut notes).await.context("reading its notes")?;
+        while let Some(note) = self.notes.next_line().await.context("reading its notes")? {
+            notes.push(serde_json::from_str(&note).context(note)?);
+        }
         let status = self.child.wait().await.context("waiting for its end")?;
-        Ok(Done { code: status.code(), lines, notes: objects(&notes)? })
+        Ok(Done { code: status.code(), lines, notes })
     }
 }
 
