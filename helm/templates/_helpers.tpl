@@ -24,6 +24,7 @@ urls = [{{ range $i, $url := .Values.redis.urls }}{{ if $i }}, {{ end }}{{ $url 
 
 [api]
 listen = "0.0.0.0:4100"
+notice_ms = 5000
 
 [identity]
 keys_dir = "/etc/velvet/keys"

@@ -103,6 +103,8 @@ impl Router {
             // Nobody is there; what needs a registry names its own.
             .env("VELVET_REDIS_URLS", "redis://127.0.0.1:1")
             .env("VELVET_PLAYGROUND_DIR", folder.path())
+            .env("VELVET_ROUTER_NOTICE_MS", "0")
+            .env("VELVET_ROUTER_KEEP_ALIVE_MS", "0")
             .stdout(if std::env::var_os("VELVET_TEST_LOGS").is_some() { Stdio::inherit() } else { Stdio::null() })
             .stderr(Stdio::inherit())
             .spawn()
@@ -115,6 +117,12 @@ impl Router {
     pub async fn is_healthy(&self) -> bool {
         let health = format!("http://127.0.0.1:{}/health?ready", self.health_port);
         reqwest::get(&health).await.is_ok_and(|response| response.status().is_success())
+    }
+
+    /// Whether it says that it takes new connections.
+    pub async fn is_ready(&self) -> bool {
+        let ready = format!("http://127.0.0.1:{}/ready", self.health_port);
+        reqwest::get(&ready).await.is_ok_and(|response| response.status().is_success())
     }
 
     pub fn graphql_url(&self) -> String {
@@ -152,8 +160,12 @@ impl Router {
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
     pub async fn ended(&mut self) {
-        eventually("the router has ended", async || self.process.try_wait().unwrap().is_some()).await;
+        eventually("the router has ended", async || self.has_ended()).await;
     }
 }
 

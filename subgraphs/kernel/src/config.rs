@@ -87,6 +87,12 @@ pub struct ApiConfig {
     pub outcome_wait_ms: u64,
     /// The largest request body, in bytes.
     pub body_size_max_bytes: usize,
+    /// How long balancers take to see that a process is not ready: so long one that is to end takes connections, in
+    /// milliseconds.
+    pub notice_ms: u64,
+    /// How long whoever asks may keep a connection unused and then send on it, in milliseconds: so long one that is to
+    /// end leaves it open. Longer than the `pool_idle_timeout` of the routers.
+    pub keep_alive_ms: u64,
     /// How long open requests get when the process ends, in milliseconds.
     pub drain_ms: u64,
 }
@@ -98,6 +104,8 @@ impl Default for ApiConfig {
             domains: Vec::new(),
             outcome_wait_ms: 5_000,
             body_size_max_bytes: 256 * 1024,
+            notice_ms: 1_000,
+            keep_alive_ms: 6_000,
             drain_ms: 10_000,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! It links no database: what it reads is in Redis, what it writes goes to Kafka.
 
+mod connections;
 mod operate;
 mod operations;
 mod run;

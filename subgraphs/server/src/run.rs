@@ -1,14 +1,11 @@
 //! Running the API, the projectors, or both, until the process is told to end.
 
-use crate::DOMAINS;
-use anyhow::{Context as _, bail};
-use axum::{
-    Router,
-    extract::{Request, State},
-    http::{HeaderValue, StatusCode, header::CONNECTION},
-    middleware::{self, Next},
-    response::Response,
+use crate::{
+    DOMAINS,
+    connections::{Connections, Origin, part},
 };
+use anyhow::{Context as _, bail};
+use axum::{Router, middleware};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -23,9 +20,6 @@ use velvet_kernel::{
     telemetry,
     time::SystemClock,
 };
-
-/// How long a process that is to end takes connections and answers on those that are kept, before it closes them.
-const LINGER: Duration = Duration::from_millis(500);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy)]
@@ -80,10 +74,11 @@ fn chosen(config: &Config) -> anyhow::Result<Vec<Domain>> {
 /// Runs the roles until SIGTERM or SIGINT, then drains.
 pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
     let telemetry = telemetry::start(&config.telemetry, "velvet")?;
-    let drain = Duration::from_millis(config.api.drain_ms);
-    let listener =
-        TcpListener::bind(config.api.listen).await.with_context(|| format!("listening on {}", config.api.listen))?;
-    tracing::info!(listen = %config.api.listen, serve = roles.serve, project = roles.project, "start");
+    let api = &config.api;
+    let (drain, notice, keep_alive) = (api.drain_ms, api.notice_ms, api.keep_alive_ms);
+    let [drain, notice, keep_alive] = [drain, notice, keep_alive].map(Duration::from_millis);
+    let listener = TcpListener::bind(api.listen).await.with_context(|| format!("listening on {}", api.listen))?;
+    tracing::info!(listen = %api.listen, serve = roles.serve, project = roles.project, "start");
     let stop = CancellationToken::new();
     let parts = connect(config, &stop).await?;
     let mut loops = JoinSet::new();
@@ -95,7 +90,6 @@ pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
         }
         loops.spawn(Keeper::new(parts.shared.clone()).run());
     }
-    let routes = routes(&parts, roles, telemetry.metrics.clone())?;
     let ending = CancellationToken::new();
     let told = ending.clone();
     tokio::spawn(async move {
@@ -103,15 +97,21 @@ pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
         tracing::info!("drain");
         told.cancel();
     });
-    let routes = routes.layer(middleware::from_fn_with_state(ending.clone(), say_close));
-    let lingered = ending.clone();
-    let served = axum::serve(listener, routes).with_graceful_shutdown(async move {
-        lingered.cancelled().await;
-        tokio::time::sleep(LINGER.min(drain)).await;
-    });
+    let routes = routes(&parts, roles, telemetry.metrics.clone(), &ending)?;
+    let routes = routes.layer(middleware::from_fn_with_state(ending.clone(), part));
+    let (connections, closing) = (Connections::new(), CancellationToken::new());
+    let closed = closing.clone().cancelled_owned();
+    let served = axum::serve(connections.accepted_by(listener), routes.into_make_service_with_connect_info::<Origin>())
+        .with_graceful_shutdown(closed);
+    let parting = async {
+        ending.cancelled().await;
+        connections.left(notice, keep_alive).await;
+        closing.cancel();
+        tokio::time::sleep(drain).await;
+    };
     tokio::select! {
         served = served.into_future() => served?,
-        () = async { ending.cancelled().await; tokio::time::sleep(drain).await } => {}
+        () = parting => {}
     }
     // Only now: open requests wait for what this process itself may be the one to project.
     stop.cancel();
@@ -123,22 +123,19 @@ pub async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Once the process is to end, each answer says that its connection ends with it. So whoever keeps connections gives them
-/// up when nothing is on its way; closing one that he believes to be free may meet the request that he has just sent.
-async fn say_close(State(ending): State<CancellationToken>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    // An upgraded connection is no longer one of requests and answers.
-    if ending.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-fn routes(parts: &Parts, roles: Roles, metrics: PrometheusHandle) -> anyhow::Result<Router> {
-    let store = parts.shared.store.clone();
+fn routes(
+    parts: &Parts,
+    roles: Roles,
+    metrics: PrometheusHandle,
+    ending: &CancellationToken,
+) -> anyhow::Result<Router> {
+    let (store, ending) = (parts.shared.store.clone(), ending.clone());
     let ready = move || {
-        let store = store.clone();
+        let (store, ending) = (store.clone(), ending.clone());
         async move {
+            if ending.is_cancelled() {
+                return Err("the process is about to end".to_owned());
+            }
             match store.epoch().await {
                 Ok(Some(_)) => Ok(()),
                 Ok(None) => Err("Redis is being rebuilt".to_owned()),

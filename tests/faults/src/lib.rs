@@ -11,6 +11,7 @@ pub mod ask;
 pub mod checker;
 pub mod evidence;
 pub mod follow;
+pub mod front;
 pub mod graph;
 pub mod history;
 pub mod metrics;

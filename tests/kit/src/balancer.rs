@@ -1,5 +1,5 @@
-//! What stands between the routers and several APIs: new connections go to the APIs in turn, past those that do not
-//! answer. It can cut all connections, as a network does.
+//! What stands between the routers and several APIs: new connections go to the APIs in turn, past those that are not
+//! ready. It can cut all connections, as a network does.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,13 +15,13 @@ use tokio::task::JoinSet;
 use crate::servers::ready::Ready;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// How often each API is asked whether it lives; one that does not answer gets no new connections.
+/// How often each API is asked whether it is ready; one that is not gets no new connections while another is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 struct Api {
     address: SocketAddr,
-    lives: AtomicBool,
+    is_ready: AtomicBool,
 }
 
 /// Ends with its connections when dropped.
@@ -37,7 +37,7 @@ impl Balancer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.context("opening the balancer's port")?;
         let address = |port: &u16| SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
         let apis: Arc<[Api]> =
-            apis.iter().map(|port| Api { address: address(port), lives: AtomicBool::new(true) }).collect();
+            apis.iter().map(|port| Api { address: address(port), is_ready: AtomicBool::new(true) }).collect();
         let cuts = watch::Sender::new(0);
         let mut work = JoinSet::new();
         work.spawn(look(apis.clone()));
@@ -54,9 +54,9 @@ impl Balancer {
 async fn look(apis: Arc<[Api]>) {
     loop {
         let looks = apis.iter().map(|api| async {
-            let health = Ready::Http(format!("http://{}/health", api.address));
-            let answer = tokio::time::timeout(CONNECT_WITHIN, health.check()).await;
-            api.lives.store(matches!(answer, Ok(Ok(()))), Ordering::Relaxed);
+            let ready = Ready::Http(format!("http://{}/ready", api.address));
+            let answer = tokio::time::timeout(CONNECT_WITHIN, ready.check()).await;
+            api.is_ready.store(matches!(answer, Ok(Ok(()))), Ordering::Relaxed);
         });
         futures::future::join_all(looks).await;
         tokio::time::sleep(LOOK_EVERY).await;
@@ -89,9 +89,9 @@ async fn carry(mut client: TcpStream, apis: Arc<[Api]>, turn: usize, mut cuts: w
 
 async fn connect(apis: &[Api], turn: usize) -> io::Result<TcpStream> {
     let in_turn = (0..apis.len()).map(|step| &apis[(turn + step) % apis.len()]);
-    let (living, silent): (Vec<&Api>, Vec<&Api>) = in_turn.partition(|api| api.lives.load(Ordering::Relaxed));
+    let (ready, others): (Vec<&Api>, Vec<&Api>) = in_turn.partition(|api| api.is_ready.load(Ordering::Relaxed));
     let mut last = io::Error::from(io::ErrorKind::ConnectionRefused);
-    for api in living.into_iter().chain(silent) {
+    for api in ready.into_iter().chain(others) {
         match tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(api.address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(cause)) => last = cause,

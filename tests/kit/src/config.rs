@@ -9,11 +9,16 @@ use crate::info::StackInfo;
 use crate::options::SHARDS;
 use crate::servers::{private_file, secret};
 
+/// How long the only API and the only router of a stack take requests after they are asked to end, so that it ends soon.
+const ALONE_MS: u64 = 300;
+/// The same of one of several routers, for clients that keep a connection unused for less.
+const KEEP_ALIVE_MS: u64 = 3_000;
+
 #[derive(Serialize)]
 struct File<'a> {
     kafka: Kafka<'a>,
     redis: Redis<'a>,
-    api: Listen,
+    api: Api,
     identity: Identity,
     live: Live,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,8 +38,12 @@ struct Redis<'a> {
 }
 
 #[derive(Serialize)]
-struct Listen {
+struct Api {
     listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_alive_ms: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -78,10 +87,12 @@ pub fn write(info: &StackInfo, keys: &Path) -> Result<()> {
         shards: shards_of(index, count),
     });
     let writer = Writer { listen: without_scheme(&info.writer_url), postgres: postgres.collect() };
+    // Whoever asks the only one has nobody else to go to, so nobody waits for him to leave.
+    let alone = (info.api_urls.len() == 1).then_some(ALONE_MS);
     let mut file = File {
         kafka: Kafka { brokers: &info.kafka_brokers, replication: replication(info) },
         redis: Redis { urls: &info.redis_urls },
-        api: Listen { listen: without_scheme(&info.api_urls[0]) },
+        api: Api { listen: without_scheme(&info.api_urls[0]), notice_ms: alone, keep_alive_ms: alone },
         identity: Identity {
             keys_dir: keys.to_string_lossy().into_owned(),
             jwks_url: format!("{}/.well-known/jwks.json", info.api_url),
@@ -126,6 +137,12 @@ pub fn router_env(info: &StackInfo, listen: [u16; 3]) -> Vec<(String, String)> {
         ("VELVET_ROUTER_INTROSPECTION".to_owned(), "true".to_owned()),
         ("APOLLO_TELEMETRY_DISABLED".to_owned(), "true".to_owned()),
     ];
+    let (notice_ms, keep_alive_ms) = match info.router_urls.len() {
+        1 => (0, ALONE_MS),
+        _ => (1_000, KEEP_ALIVE_MS),
+    };
+    env.push(("VELVET_ROUTER_NOTICE_MS".to_owned(), notice_ms.to_string()));
+    env.push(("VELVET_ROUTER_KEEP_ALIVE_MS".to_owned(), keep_alive_ms.to_string()));
     if playground.is_dir() {
         env.push(("VELVET_PLAYGROUND_DIR".to_owned(), playground.to_string_lossy().into_owned()));
     }

@@ -30,6 +30,8 @@ pub struct StackInfo {
     pub writer_url: String,
     /// Every router, the one of `router_url` first.
     pub router_urls: Vec<String>,
+    /// The same for their health.
+    pub router_health_urls: Vec<String>,
     /// Every API by itself; `api_url` is the balancer before them when there are several.
     pub api_urls: Vec<String>,
     pub writer_urls: Vec<String>,

@@ -200,6 +200,7 @@ impl Stack {
             api_url: format!("http://127.0.0.1:{api}"),
             writer_url: format!("http://127.0.0.1:{}", self.ports.writer),
             router_urls: all(self.ports.router, |copy| copy.router),
+            router_health_urls: all(self.ports.router_health, |copy| copy.router_health),
             api_urls: all(self.ports.api, |copy| copy.api),
             writer_urls: all(self.ports.writer, |copy| copy.writer),
             parts: Vec::new(),

@@ -10,6 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::Mutex;
 
 use super::config::AuthConfig;
+use crate::plugins::UNUSED_MAX;
 
 /// A key set of a few keys is under 2 KiB; more than this is not one.
 const KEY_SET_BYTES_MAX: usize = 256 * 1024;
@@ -57,7 +58,10 @@ impl KeySet {
     pub(super) fn start(config: &AuthConfig) -> Result<Arc<Self>, reqwest::Error> {
         let set = Arc::new(Self {
             url: config.jwks_url.clone(),
-            client: reqwest::Client::builder().timeout(Duration::from_millis(config.fetch_timeout_ms)).build()?,
+            client: reqwest::Client::builder()
+                .timeout(Duration::from_millis(config.fetch_timeout_ms))
+                .pool_idle_timeout(UNUSED_MAX)
+                .build()?,
             cooldown: Duration::from_millis(config.refresh_cooldown_ms),
             keys: ArcSwapOption::empty(),
             attempted: Mutex::new(None),

@@ -11,6 +11,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rand::Rng as _;
 
+use crate::plugins::UNUSED_MAX;
+
 /// As Apollo Router asks.
 const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, application/graphql-response+json");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -51,7 +53,8 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_keepalive(Some(Duration::from_mins(1)));
-        Self { http: HyperClient::builder(TokioExecutor::new()).build(connector), timeout }
+        let mut http = HyperClient::builder(TokioExecutor::new());
+        Self { http: http.pool_idle_timeout(UNUSED_MAX).build(connector), timeout }
     }
 
     pub(super) async fn ask(&self, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Result<Said, Unsaid> {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::config::PartnersConfig;
 use super::refusal::Refusal;
+use crate::plugins::UNUSED_MAX;
 
 /// A token is not used in its last minute: a call that has just started must not end in a refusal.
 const MARGIN: Duration = Duration::from_mins(1);
@@ -59,7 +60,7 @@ impl Accounts {
         let base = config.accounts_url.trim_end_matches('/');
         let timeout = Duration::from_millis(config.accounts_timeout_ms);
         Ok(Self {
-            client: reqwest::Client::builder().timeout(timeout).build()?,
+            client: reqwest::Client::builder().timeout(timeout).pool_idle_timeout(UNUSED_MAX).build()?,
             token_url: format!("{base}/accounts/partners/token"),
             operations_url: format!("{base}/accounts/partners/operations"),
             tokens: Mutex::default(),

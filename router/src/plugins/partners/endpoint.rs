@@ -15,13 +15,13 @@ use super::refusal::{Refusal, answer};
 use super::request::address_of;
 use super::serve::CameTo;
 use super::{Gate, mark, publish};
-use crate::plugins::subscriptions;
+use crate::plugins::{drain, subscriptions};
 
 /// The pipeline looks at the query, not at the path; this one stands in its logs.
 const PIPELINE_PATH: &str = "/graphql";
 
 pub(super) fn call(gate: Arc<Gate>) -> router::BoxService {
-    service_fn(move |request: router::Request| {
+    let service = service_fn(move |request: router::Request| {
         let gate = Arc::clone(&gate);
         async move {
             if request.router_request.method() != Method::GET {
@@ -35,8 +35,8 @@ pub(super) fn call(gate: Arc<Gate>) -> router::BoxService {
                 Err(_) => Refusal::Unavailable.response(context),
             }
         }
-    })
-    .boxed()
+    });
+    drain::parting(service.boxed())
 }
 
 /// Sends a call by address through the whole pipeline, `auth` included.
@@ -59,7 +59,7 @@ async fn run(request: router::Request) -> Result<Result<router::Response, BoxErr
 }
 
 pub(super) fn publish(gate: Arc<Gate>) -> router::BoxService {
-    service_fn(move |request: router::Request| {
+    let service = service_fn(move |request: router::Request| {
         let gate = Arc::clone(&gate);
         async move {
             if request.router_request.method() != Method::POST {
@@ -84,8 +84,8 @@ pub(super) fn publish(gate: Arc<Gate>) -> router::BoxService {
                 }
             }
         }
-    })
-    .boxed()
+    });
+    drain::parting(service.boxed())
 }
 
 fn not_allowed(request: router::Request, allowed: &'static str) -> Result<router::Response, BoxError> {

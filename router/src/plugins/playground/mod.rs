@@ -13,6 +13,7 @@ use http::{StatusCode, header};
 use multimap::MultiMap;
 use tower::{BoxError, ServiceExt as _, service_fn};
 
+use crate::plugins::drain;
 use config::PlaygroundConfig;
 
 const PAGE_PATH: &str = "/";
@@ -48,7 +49,9 @@ impl Plugin for Playground {
     }
 
     fn web_endpoints(&self) -> MultiMap<ListenAddr, Endpoint> {
-        let endpoint = |path: &str| Endpoint::from_router_service(path.to_owned(), service(Arc::clone(&self.config)));
+        let endpoint = |path: &str| {
+            Endpoint::from_router_service(path.to_owned(), drain::parting(service(Arc::clone(&self.config))))
+        };
         let listen = ListenAddr::from(self.config.listen);
         MultiMap::from_iter([(listen.clone(), endpoint(PAGE_PATH)), (listen, endpoint(ASSETS_PATH))])
     }

@@ -1,7 +1,7 @@
 //! `velvet.subscriptions`: graphql-transport-ws on the router's own port, and streams as HTTP responses on the graph's
 //! own path.
 //!
-//! Must be the first plugin in the configuration: what it captures of the pipeline then contains the others.
+//! Must come right after `velvet.drain` in the configuration: what it captures of the pipeline then contains the others.
 
 mod authority;
 mod config;

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::metrics::SOCKETS;
 use super::protocol::Close;
 use super::socket::Socket;
+use crate::plugins::drain;
 
 /// How long the process waits for its sockets to close; each bounds its own goodbye well below.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -110,7 +111,8 @@ pub(crate) fn recheck_callers() {
     }
 }
 
-/// Returns when the process was asked to end (SIGINT, SIGTERM) and its sockets are closed.
+/// Returns when the process was asked to end (SIGINT, SIGTERM), its sockets are closed, and no client would send on a
+/// connection that is closed now.
 pub(crate) async fn drained() {
     let interrupted = tokio::signal::ctrl_c();
     match signal(SignalKind::terminate()) {
@@ -125,5 +127,7 @@ pub(crate) async fn drained() {
             let _ = interrupted.await;
         }
     }
+    drain::begin().await;
     REGISTRY.drain().await;
+    drain::left().await;
 }

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::config::PartnersConfig;
 use super::registry::Registry;
+use crate::plugins::UNUSED_MAX;
 pub use call::Call;
 use lane::{Lane, Receipt};
 pub(super) use metrics::{Instruments, observe};
@@ -65,7 +66,7 @@ impl Usage {
         }
         let usage = Arc::new(Self {
             registry: Arc::clone(registry),
-            client: reqwest::Client::builder().build()?,
+            client: reqwest::Client::builder().pool_idle_timeout(UNUSED_MAX).build()?,
             url: format!("{}/accounts/partners/usage", config.accounts_url.trim_end_matches('/')),
             router: format!("{:032x}", rand::rng().random::<u128>()),
             wait: Duration::from_millis(config.usage.wait_ms),

@@ -1,0 +1,143 @@
+//! A fourth Kafka broker, which takes its part of the log: Kafka's own tools, as docs/operations.md has them.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tokio::process::{Child, Command};
+use velvet_kernel::log::{Stage, Topic};
+use velvet_kit::{
+    Handle,
+    progress::Progress,
+    servers::{kafka::install, run},
+    until,
+};
+
+const NODE: usize = 4;
+const TOOL_WITHIN: Duration = Duration::from_mins(1);
+const UP_WITHIN: Duration = Duration::from_secs(90);
+const MOVED_WITHIN: Duration = Duration::from_mins(2);
+const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+
+/// Ends with SIGKILL when dropped.
+pub struct Broker {
+    _process: Child,
+    folder: PathBuf,
+    classes: String,
+}
+
+/// A line of a properties file.
+fn property<'t>(text: &'t str, name: &str) -> Result<&'t str> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    value.with_context(|| format!("no {name}"))
+}
+
+impl Broker {
+    /// Starts it as one more member of a stack's cluster, and waits until the others know it.
+    pub async fn join(stack: &Handle) -> Result<Self> {
+        let data = stack.info.state.join("data");
+        let folder = data.join(format!("kafka-{}", NODE - 1));
+        fs::create_dir_all(&folder).context("making a broker's folder")?;
+        let first = fs::read_to_string(data.join("kafka/server.properties")).context("reading Kafka's properties")?;
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).context("a free port")?.port();
+        let properties = folder.join("server.properties");
+        fs::write(&properties, of_a_broker(&first, port, &folder.join("log"))).context("writing Kafka's properties")?;
+        let meta = fs::read_to_string(data.join("kafka/log/meta.properties")).context("reading the cluster's id")?;
+        let classes = format!("{}/*", install(Progress::new(true)).await?.display());
+        let mut format = Command::new("java");
+        format.args([
+            "-cp",
+            classes.as_str(),
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            property(&meta, "cluster.id")?,
+            "-c",
+        ]);
+        run(format.arg(&properties), None, TOOL_WITHIN).await.context("formatting a broker's storage")?;
+
+        let log = stack.info.state.join("logs").join(format!("kafka-{}.log", NODE - 1));
+        let log = File::create(&log).with_context(|| format!("writing {}", log.display()))?;
+        let process = Command::new("java")
+            .arg("-Xmx512m")
+            .arg(format!("-Dlog4j2.configurationFile={}", data.join("kafka/log4j2.yaml").display()))
+            .args(["-cp", classes.as_str(), "kafka.Kafka"])
+            .arg(&properties)
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("sharing a log")?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting a broker")?;
+        let broker = Self { _process: process, folder, classes };
+        until("the broker to be one of the cluster", UP_WITHIN, || async {
+            let known = velvet_kit::servers::ready::brokers_known(&stack.info.kafka_brokers).await?;
+            ensure!(known == NODE, "{known} of {NODE}");
+            Ok(())
+        })
+        .await?;
+        Ok(broker)
+    }
+
+    /// Spreads all partitions over all brokers, and waits until that is done. How many the new one has.
+    pub async fn take_part(&self, stack: &Handle) -> Result<usize> {
+        let domains = ["accounts", "matching", "messaging"];
+        let stages = domains.iter().flat_map(|domain| Stage::ALL.map(|stage| Topic::of(domain, stage)));
+        let topics: Vec<Value> = stages
+            .chain([Topic::warmup_requests(), Topic::dead_letters()])
+            .map(|topic| json!({ "topic": topic.0 }))
+            .collect();
+        let wanted = self.folder.join("topics.json");
+        fs::write(&wanted, json!({ "version": 1, "topics": topics }).to_string()).context("naming the topics")?;
+        let brokers = (1..=NODE).map(|node| node.to_string()).collect::<Vec<_>>().join(",");
+        let proposed = self
+            .tool(stack, &["--generate", "--topics-to-move-json-file", text(&wanted)?, "--broker-list", &brokers])
+            .await?;
+        let (_, plan) = proposed.split_once("Proposed partition reassignment configuration").context("a proposal")?;
+        let plan: Value = serde_json::from_str(plan.trim()).context("reading the proposal")?;
+        let on_new = plan["partitions"].as_array().context("partitions")?.iter();
+        let on_new =
+            on_new.filter(|partition| partition["replicas"].as_array().is_some_and(|r| r.contains(&json!(NODE))));
+        let count = on_new.count();
+        let file = self.folder.join("plan.json");
+        fs::write(&file, plan.to_string()).context("writing the plan")?;
+        self.tool(stack, &["--execute", "--reassignment-json-file", text(&file)?]).await?;
+        until("the partitions to have moved", MOVED_WITHIN, || async {
+            let told = self.tool(stack, &["--verify", "--reassignment-json-file", text(&file)?]).await?;
+            ensure!(!told.contains("still in progress") && told.contains("completed"), "{told}");
+            Ok(())
+        })
+        .await?;
+        Ok(count)
+    }
+
+    async fn tool(&self, stack: &Handle, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new("java");
+        command.args(["-XX:TieredStopAtLevel=1", "-cp", self.classes.as_str(), REASSIGN]);
+        command.args(["--bootstrap-server", &stack.info.kafka_brokers]).args(arguments);
+        run(&mut command, None, TOOL_WITHIN).await.context("moving partitions")
+    }
+}
+
+/// As the first node, but for what is its own, and without a vote.
+fn of_a_broker(first: &str, port: u16, data: &Path) -> String {
+    let lines = first.lines().filter(|line| !line.starts_with("listeners=") && !line.starts_with("advertised."));
+    let lines = lines.map(|line| match line.split_once('=') {
+        Some(("process.roles", _)) => "process.roles=broker".to_owned(),
+        Some(("node.id", _)) => format!("node.id={NODE}"),
+        Some(("log.dirs", _)) => format!("log.dirs={}", data.display()),
+        _ => line.to_owned(),
+    });
+    let own = format!("listeners=PLAINTEXT://127.0.0.1:{port}\nadvertised.listeners=PLAINTEXT://127.0.0.1:{port}\n");
+    lines.collect::<Vec<_>>().join("\n") + "\n" + &own
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path")
+}
