@@ -1,8 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
+
+use crate::plan::{Change, Plan};
 
 /// Measures a running stack beside the raw limits of its machine, and prints one table.
 ///
@@ -11,12 +15,35 @@ use clap::{Parser, ValueEnum};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "velvet-load")]
 pub struct Arguments {
-    /// What to measure; all of it when none is named.
-    #[arg(value_enum)]
-    pub scenarios: Vec<Scenario>,
+    /// What to measure: deck, swipe, send, edge, live, projector, writer, memory (all of these when none is named), or
+    /// a scenario's file, by its path or by its name in tests/load/scenarios.
+    #[arg(value_name = "SCENARIO")]
+    pub named: Vec<String>,
+    /// Changes a value of a scenario's file: `steady.seconds=60`, or `people=500` in all that have it.
+    #[arg(long = "set", value_name = "[SCENARIO.]KEY=VALUE")]
+    pub changes: Vec<Change>,
+    /// How many subscribe in the scenario `subscribers`.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=200_000))]
+    pub subscribers: Option<u32>,
+    /// Shows which scenarios have a file, and what they are about.
+    #[arg(long)]
+    pub list: bool,
     /// Also writes the report to this file, as JSON.
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Also draws the latencies of the report to this file, as SVG.
+    #[arg(long)]
+    pub picture: Option<PathBuf>,
+    /// Measures nothing: takes these reports instead of a run, for --picture or for a comparison.
+    #[arg(long, value_name = "REPORT")]
+    pub report: Vec<PathBuf>,
+    /// Reports of an older build: prints what those of --report are as a multiple of them.
+    #[arg(long, value_name = "REPORT", requires = "report")]
+    pub older: Vec<PathBuf>,
+    #[arg(skip)]
+    scenarios: Vec<Scenario>,
+    #[arg(skip)]
+    pub plans: Vec<Plan>,
     /// How many people sign up to use the graph; even.
     #[arg(long = "users", default_value_t = 100, value_parser = clap::value_parser!(u16).range(4..=2_000))]
     pub people: u16,
@@ -44,9 +71,10 @@ pub struct Arguments {
     /// Idle live clients.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pub clients: u32,
-    /// The whole ends by itself after this time; what is left then is left out, and said so.
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(10..=3_600))]
-    pub within_seconds: u64,
+    /// The whole ends by itself after this time; what is left then is left out, and said so. Otherwise ten minutes, and
+    /// what the files of scenarios say.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(10..=14_400))]
+    pub within_seconds: Option<u64>,
     /// Only checks the arguments: before a stack is started for them.
     #[arg(long, hide = true)]
     pub check: bool,
@@ -79,8 +107,36 @@ pub enum Scenario {
 pub const SOCKETS_PER_PERSON: u32 = 30;
 
 impl Arguments {
+    /// Finds out what the names stand for.
+    pub fn resolve(mut self, root: &Path) -> Result<Self> {
+        let subscribers = self.subscribers.map(|count| Change::of("subscribers", "count", i64::from(count)));
+        let changes: Vec<Change> = self.changes.iter().cloned().chain(subscribers).collect();
+        for name in &self.named {
+            match Scenario::from_str(name, false) {
+                Ok(scenario) => self.scenarios.push(scenario),
+                Err(_) => self.plans.push(Plan::read(root, name, &changes)?),
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether it is to be measured; no name at all stands for all but those with a file.
     pub fn wants(&self, scenario: Scenario) -> bool {
-        self.scenarios.is_empty() || self.scenarios.contains(&scenario)
+        self.named.is_empty() || self.scenarios.contains(&scenario)
+    }
+
+    /// Whether any is to be measured that needs people who have signed up.
+    pub fn wants_people(&self) -> bool {
+        self.named.is_empty() || !self.scenarios.is_empty()
+    }
+
+    /// How long the whole may take.
+    pub fn within(&self) -> Duration {
+        const ALL: Duration = Duration::from_mins(10);
+        match self.within_seconds {
+            Some(seconds) => Duration::from_secs(seconds),
+            None => ALL + self.plans.iter().map(Plan::within).sum::<Duration>(),
+        }
     }
 
     pub fn wants_any(&self, scenarios: &[Scenario]) -> bool {
@@ -117,8 +173,26 @@ mod tests {
         Arguments::command().debug_assert();
         let all = Arguments::parse_from(["velvet-load"]);
         assert!(all.wants(Scenario::Deck) && all.wants(Scenario::Memory));
-        let some = Arguments::parse_from(["velvet-load", "deck", "send", "--rate", "50"]);
+        let some = resolved(&["deck", "send", "--rate", "50"]).unwrap();
         assert!(some.wants(Scenario::Send) && !some.wants(Scenario::Live));
+    }
+
+    fn resolved(words: &[&str]) -> Result<Arguments> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        Arguments::parse_from(["velvet-load"].iter().chain(words)).resolve(&root)
+    }
+
+    #[test]
+    fn what_is_no_name_of_ours_is_a_file() {
+        let both =
+            resolved(&["deck", "subscribers", "--subscribers", "500", "--set", "subscribers.slow_readers=4"]).unwrap();
+        assert!(both.wants(Scenario::Deck) && both.wants_people() && !both.wants(Scenario::Memory));
+        let crate::plan::Kind::Subscribers(plan) = &both.plans[0].kind else { panic!("{:?}", both.plans) };
+        assert_eq!((plan.count, plan.slow_readers), (500, 4));
+        assert!(both.within() > Duration::from_mins(10));
+        let alone = resolved(&["mix"]).unwrap();
+        assert!(!alone.wants_people() && !alone.wants(Scenario::Deck));
+        assert!(resolved(&["dekc"]).is_err());
     }
 
     #[test]

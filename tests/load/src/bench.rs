@@ -8,9 +8,10 @@ use velvet_kit::Handle;
 use velvet_kit::client::Client;
 
 use crate::arguments::Arguments;
-use crate::process::{cpu_us, of_stack};
+use crate::process::of_stack;
 use crate::report::{Report, Row};
 use crate::schedule::exact;
+use crate::usage::Used;
 
 pub struct Bench {
     pub handle: Handle,
@@ -28,18 +29,11 @@ pub struct Bench {
 
 const METRICS_WITHIN: Duration = Duration::from_secs(5);
 
-/// The processor time of router and API at one moment.
-#[derive(Debug, Clone, Copy)]
-pub struct Cpu {
-    router: Option<f64>,
-    api: Option<f64>,
-}
-
 impl Bench {
     pub async fn open(arguments: Arguments) -> Result<Self> {
         let handle = Handle::from_env().context("finding the stack")?;
         let pids = of_stack(&handle).await;
-        let ends = Instant::now() + Duration::from_secs(arguments.within_seconds);
+        let ends = Instant::now() + arguments.within();
         let run = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
         Ok(Self {
             handle,
@@ -76,17 +70,31 @@ impl Bench {
         self.report.rows.push(row);
     }
 
-    pub fn cpu(&self) -> Cpu {
-        let of = |name: &str| self.pids.get(name).copied().and_then(cpu_us);
-        Cpu { router: of("router"), api: of("api") }
+    /// What the processes have used so far.
+    pub async fn used(&self) -> Used {
+        Used::read(&self.pids).await
     }
 
     /// What the API process has asked of Redis and Kafka so far; none when it does not say.
     pub async fn round_trips(&self) -> Option<RoundTrips> {
-        let url = format!("{}/metrics", self.handle.info.api_url);
-        let text = self.http.get(url).timeout(METRICS_WITHIN).send().await.ok()?.text().await.ok()?;
+        let text = self.api_metrics().await.ok()?;
         let redis = counter(&text, "velvet_store_round_trips_total", "");
         Some(RoundTrips { redis, kafka: counter(&text, "velvet_log_append_seconds_count", "") })
+    }
+
+    /// All that the API process counts.
+    pub async fn api_metrics(&self) -> Result<String> {
+        self.get(&format!("{}/metrics", self.handle.info.api_url)).await
+    }
+
+    /// All that the router counts.
+    pub async fn router_metrics(&self) -> Result<String> {
+        self.get(&format!("{}/metrics", self.handle.info.router_metrics_url)).await
+    }
+
+    async fn get(&self, url: &str) -> Result<String> {
+        let response = self.http.get(url).timeout(METRICS_WITHIN).send().await;
+        Ok(response.and_then(reqwest::Response::error_for_status)?.text().await?)
     }
 
     /// A client of all of them: connections are shared, tokens are each one's own.
@@ -98,19 +106,11 @@ impl Bench {
     }
 }
 
-impl Cpu {
-    /// What was used since, per piece of work: router, API.
-    pub fn per(self, later: Self, count: f64) -> (Option<f64>, Option<f64>) {
-        let used = |before: Option<f64>, after: Option<f64>| Some((after? - before?) / count).filter(|_| count > 0.0);
-        (used(self.router, later.router), used(self.api, later.api))
-    }
-}
-
 /// What the API process has asked of the servers behind it until one moment, or for one piece of work.
 #[derive(Debug, Clone, Copy)]
 pub struct RoundTrips {
-    redis: f64,
-    kafka: f64,
+    pub redis: f64,
+    pub kafka: f64,
 }
 
 impl RoundTrips {

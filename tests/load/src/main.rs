@@ -8,14 +8,22 @@
 
 mod arguments;
 mod bench;
+mod compare;
 mod graph;
+mod live;
 mod people;
+mod picture;
+mod plan;
+mod population;
 mod process;
 mod raw;
 mod report;
 mod scenarios;
 mod schedule;
+mod shards;
+mod slope;
 mod steps;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -25,14 +33,19 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::Arguments;
 use crate::bench::{Bench, say};
+use crate::plan::Plan;
 use crate::process::Machine;
 use crate::report::Report;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if arguments.check {
-        return ExitCode::SUCCESS;
-    }
+    let arguments = match prepared() {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(cause) => {
+            eprintln!("velvet-load: {cause:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {
@@ -51,9 +64,41 @@ fn main() -> ExitCode {
     })
 }
 
+/// What is to be measured; none when nothing is.
+fn prepared() -> Result<Option<Arguments>> {
+    let arguments = Arguments::parse();
+    if arguments.echo {
+        return Ok(Some(arguments));
+    }
+    if !arguments.report.is_empty() {
+        return of_reports(&arguments).map(|()| None);
+    }
+    let root = velvet_kit::options::find_root()?;
+    if arguments.list {
+        for name in Plan::names(&root) {
+            println!("{name}: {}", Plan::read(&root, &name, &[])?.about);
+        }
+        return Ok(None);
+    }
+    let arguments = arguments.resolve(&root)?;
+    Ok(Some(arguments).filter(|arguments| !arguments.check))
+}
+
+/// Draws or compares what other runs have written.
+fn of_reports(arguments: &Arguments) -> Result<()> {
+    let rows = compare::rows(&arguments.report)?;
+    if let Some(path) = &arguments.picture {
+        picture::write(path, &rows)?;
+    }
+    if !arguments.older.is_empty() {
+        println!("{}", compare::table(&rows, &compare::rows(&arguments.older)?));
+    }
+    Ok(())
+}
+
 /// Prints and writes what there is, also after a failure or when it is asked to end.
 async fn run(arguments: Arguments) -> Result<ExitCode> {
-    let out = arguments.out.clone();
+    let (out, picture) = (arguments.out.clone(), arguments.picture.clone());
     let mut bench = Bench::open(arguments).await?;
     bench.report = Report { machine: Machine::read(), notes: notes(&bench), ..Report::default() };
     bench.report.arguments = std::env::args().skip(1).collect();
@@ -71,6 +116,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     if let Some(path) = out {
         bench.report.write(&path)?;
         say(&format!("written to {}", path.display()));
+    }
+    if let Some(path) = picture {
+        picture::write(&path, &bench.report.rows)?;
+        say(&format!("drawn to {}", path.display()));
     }
     Ok(if bench.report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -75,7 +75,7 @@ pub fn resident_bytes(pid: u32) -> Option<f64> {
 
 /// Resident memory in bytes of a process and its children, shared pages counted once: `Pss`; and how many they are.
 pub fn shared_bytes(pid: u32) -> Option<(f64, usize)> {
-    let family: Vec<u32> = children(pid).into_iter().chain([pid]).collect();
+    let family = family_of(pid);
     let of = |pid: &u32| kib_of(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:");
     let parts: Vec<f64> = family.iter().filter_map(of).collect();
     (!parts.is_empty()).then(|| (parts.iter().sum::<f64>() * KIB, parts.len()))
@@ -83,6 +83,11 @@ pub fn shared_bytes(pid: u32) -> Option<(f64, usize)> {
 
 fn kib_of(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// A process and its children.
+pub fn family_of(pid: u32) -> Vec<u32> {
+    children(pid).into_iter().chain([pid]).collect()
 }
 
 fn children(parent: u32) -> Vec<u32> {

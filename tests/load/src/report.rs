@@ -5,13 +5,17 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
+use crate::bench::RoundTrips;
 use crate::process::Machine;
-use crate::schedule::Outcome;
+use crate::schedule::{Outcome, quantile_ms};
+use crate::usage::{GROUPS, Uses};
 
 /// One line of the table. What does not apply is left out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Row {
     pub scenario: String,
     pub what: String,
@@ -22,7 +26,11 @@ pub struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub p95_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p999_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -33,6 +41,14 @@ pub struct Row {
     /// Processor time of the API per request; its inverse is what one core of API takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_cpu_us: Option<f64>,
+    /// What each process of the stack used for one request.
+    #[serde(skip_serializing_if = "Uses::is_empty")]
+    pub uses: Uses,
+    /// Pipelines to Redis and records to Kafka for one request, of the API process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_round_trips: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka_records: Option<f64>,
     /// The rate as a part of the raw limit beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of_raw: Option<f64>,
@@ -43,10 +59,10 @@ pub struct Row {
 }
 
 /// What is no rate: memory.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quantity {
     pub amount: f64,
-    pub unit: &'static str,
+    pub unit: String,
 }
 
 /// Everything of one run.
@@ -70,14 +86,39 @@ impl Row {
     pub fn outcome(mut self, outcome: &Outcome) -> Self {
         self.offered_per_second = Some(outcome.offered_per_second);
         self.rate_per_second = Some(outcome.achieved_per_second);
-        self.p50_ms = Some(outcome.p50_ms());
-        self.p99_ms = Some(outcome.p99_ms());
+        self = self.latencies(&outcome.latencies);
         self.errors = Some(outcome.errors_total());
         self.error_kinds.clone_from(&outcome.errors);
         if let Some((what, _)) = outcome.errors.iter().max_by_key(|(_, count)| **count) {
             self = self.note(what.clone());
         }
         self
+    }
+
+    #[must_use]
+    pub fn latencies(mut self, latencies: &Histogram<u64>) -> Self {
+        self.p50_ms = quantile_ms(latencies, 0.50);
+        self.p95_ms = quantile_ms(latencies, 0.95);
+        self.p99_ms = quantile_ms(latencies, 0.99);
+        self.p999_ms = quantile_ms(latencies, 0.999);
+        self
+    }
+
+    /// What each request took of each process.
+    #[must_use]
+    pub fn uses(mut self, uses: Uses) -> Self {
+        self.router_cpu_us = uses.cpu_us("router");
+        self.api_cpu_us = uses.cpu_us("api");
+        self.uses = uses;
+        self
+    }
+
+    /// What each request asked of the servers behind the API.
+    #[must_use]
+    pub fn trips(mut self, trips: RoundTrips) -> Self {
+        self.redis_round_trips = Some(trips.redis);
+        self.kafka_records = Some(trips.kafka);
+        self.note(trips.to_string())
     }
 
     #[must_use]
@@ -95,8 +136,8 @@ impl Row {
     }
 
     #[must_use]
-    pub fn value(mut self, amount: f64, unit: &'static str) -> Self {
-        self.value = Some(Quantity { amount, unit });
+    pub fn value(mut self, amount: f64, unit: &str) -> Self {
+        self.value = Some(Quantity { amount, unit: unit.to_owned() });
         self
     }
 
@@ -116,7 +157,9 @@ impl Row {
             number(self.offered_per_second),
             number(self.rate_per_second),
             number(self.p50_ms),
+            number(self.p95_ms),
             number(self.p99_ms),
+            number(self.p999_ms),
             self.errors.map_or_else(String::new, |errors| errors.to_string()),
             number(self.router_cpu_us),
             number(self.api_cpu_us),
@@ -125,31 +168,43 @@ impl Row {
             self.note.clone(),
         ]
     }
+
+    /// What each process used, as cells.
+    fn shares(&self) -> Vec<String> {
+        let share = |name: &&str| self.uses.of(name).map(|share| share.to_string()).unwrap_or_default();
+        [self.what.clone()].into_iter().chain(GROUPS.iter().map(share)).collect()
+    }
 }
 
-const HEAD: [&str; 11] =
-    ["", "offered/s", "rate/s", "p50 ms", "p99 ms", "errors", "router cpu µs", "API cpu µs", "of raw", "value", "note"];
+const HEAD: [&str; 13] = [
+    "",
+    "offered/s",
+    "rate/s",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "errors",
+    "router cpu µs",
+    "API cpu µs",
+    "of raw",
+    "value",
+    "note",
+];
 
 impl Report {
-    /// The table, with a line between scenarios, the notes below.
+    /// The table, with a line between scenarios, what each process used, the notes below.
     pub fn table(&self) -> String {
-        let head = HEAD.map(str::to_owned).to_vec();
+        let mut text = format!("{}\n\n", self.machine);
         let lines: Vec<(&str, Vec<String>)> =
             self.rows.iter().map(|row| (row.scenario.as_str(), row.cells())).collect();
-        let width = |column: usize| {
-            let cells = lines.iter().map(|(_, cells)| &cells[column]).chain([&head[column]]);
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
-        let mut text = format!("{}\n\n", self.machine);
-        line(&mut text, &head, &widths);
-        let mut scenario = "";
-        for (of, cells) in &lines {
-            if *of != scenario {
-                scenario = of;
-                let _ = writeln!(text, "── {scenario}");
-            }
-            line(&mut text, cells, &widths);
+        grid(&mut text, &HEAD.map(str::to_owned), &lines);
+        let used = self.rows.iter().filter(|row| !row.uses.is_empty());
+        let used: Vec<(&str, Vec<String>)> = used.map(|row| (row.scenario.as_str(), row.shares())).collect();
+        if !used.is_empty() {
+            text.push_str("\nfor each request, by process: processor time in µs; bytes received, sent\n\n");
+            let head: Vec<String> = [""].iter().chain(&GROUPS).map(|name| (*name).to_owned()).collect();
+            grid(&mut text, &head, &used);
         }
         text.push('\n');
         for note in &self.notes {
@@ -164,6 +219,24 @@ impl Report {
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).context("writing the report")?;
         std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+/// Lines of cells below a head, each scenario's under its name.
+pub fn grid(text: &mut String, head: &[String], lines: &[(&str, Vec<String>)]) {
+    let width = |column: usize| {
+        let cells = lines.iter().map(|(_, cells)| &cells[column]).chain([&head[column]]);
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    line(text, head, &widths);
+    let mut scenario = "";
+    for (of, cells) in lines {
+        if *of != scenario {
+            scenario = of;
+            let _ = writeln!(text, "── {scenario}");
+        }
+        line(text, cells, &widths);
     }
 }
 
@@ -183,7 +256,7 @@ fn line(text: &mut String, cells: &[String], widths: &[usize]) {
 }
 
 /// Three digits that matter, without an exponent.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),

@@ -8,34 +8,35 @@ use futures::future::BoxFuture;
 
 use crate::bench::{Bench, Place, say};
 use crate::report::Row;
-use crate::schedule::{Answer, Outcome, Step, closed_loop, exact, open_loop};
+use crate::scenarios::people::Call;
+use crate::schedule::{Outcome, Step, closed_loop, open_loop};
 
 /// The first step, as a part of the rate that waiting workers reach.
-const FIRST_PART: f64 = 0.4;
+pub const FIRST_PART: f64 = 0.4;
 /// Each step that holds is followed by one this much higher.
 const RISE: f64 = 1.4;
 /// A first step that does not hold is followed by a lower one.
 const FALL: f64 = 0.5;
 /// Steps after which the search ends in any case.
-const STEPS_MAX: u32 = 9;
+pub const STEPS_MAX: u32 = 9;
 /// Rates between one that holds and one that does not which are closer than this are one.
 const CLOSE: f64 = 1.1;
 /// Workers that wait for each answer: enough to keep two cores busy.
 const WORKERS: u64 = 32;
 const PROBE: Duration = Duration::from_secs(2);
-const STEP_WARM_UP: Duration = Duration::from_millis(500);
+pub const STEP_WARM_UP: Duration = Duration::from_millis(500);
 /// Less than this is not worth a step.
 const RATE_MIN: f64 = 5.0;
 
 /// One operation at one place.
 #[derive(Clone)]
 pub struct Target {
-    pub scenario: &'static str,
+    pub scenario: String,
     pub what: String,
     /// None is outside of the stack.
     pub place: Option<Place>,
     /// Sends the request of this number.
-    pub send: Arc<dyn Fn(u64) -> BoxFuture<'static, Answer> + Send + Sync>,
+    pub send: Call,
     /// Done before each step.
     pub prepare: Option<Arc<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>>,
     /// What to say beside the row, once it was measured.
@@ -55,10 +56,14 @@ impl Target {
     }
 }
 
-/// The stated rate; its row.
+/// The rate and time of the command line; its row.
 pub async fn moderate(bench: &mut Bench, target: &Target) -> Result<()> {
-    let measured = Duration::from_secs(bench.arguments.seconds);
-    let step = Step::new(bench.arguments.rate, measured / 5, measured);
+    moderate_at(bench, target, bench.arguments.rate, Duration::from_secs(bench.arguments.seconds)).await
+}
+
+/// The stated rate, after a warm-up of a fifth of the time; its row.
+pub async fn moderate_at(bench: &mut Bench, target: &Target, rate: f64, measured: Duration) -> Result<()> {
+    let step = Step::new(rate, measured / 5, measured);
     let (outcome, row) = run(bench, target, "moderate", &step).await?;
     bench.add(row);
     if outcome.answered == 0 {
@@ -109,14 +114,14 @@ pub async fn search(bench: &mut Bench, target: &Target) -> Result<Option<f64>> {
 
 /// What is known of the highest rate that holds.
 #[derive(Debug, Default)]
-struct Bounds {
+pub struct Bounds {
     held: Option<f64>,
     failed: Option<f64>,
 }
 
 impl Bounds {
     /// The rate to try next; none when the bounds are close, or there is nothing lower to try.
-    fn next(&self, top: f64) -> Option<f64> {
+    pub fn next(&self, top: f64) -> Option<f64> {
         match (self.held, self.failed) {
             (None, None) => Some((top * FIRST_PART).max(RATE_MIN)),
             (Some(held), None) => Some(held * RISE),
@@ -125,7 +130,7 @@ impl Bounds {
         }
     }
 
-    fn note(&mut self, rate: f64, holds: bool) {
+    pub fn note(&mut self, rate: f64, holds: bool) {
         if holds {
             self.held = Some(rate);
         } else {
@@ -142,15 +147,18 @@ async fn run(bench: &Bench, target: &Target, label: &str, step: &Step) -> Result
     }
     target.prepare().await?;
     let trips = bench.round_trips().await;
-    let before = bench.cpu();
+    let before = bench.used().await;
     let outcome = open_loop(step, |due| (target.send)(due.index)).await;
-    let (router, api) = before.per(bench.cpu(), exact(outcome.ended));
+    let uses = before.until(&bench.used().await, outcome.ended);
     let trips = trips.zip(bench.round_trips().await).map(|(before, after)| after.since(before, outcome.ended));
-    let mut row = Row::new(target.scenario, format!("{} · {label}", target.what)).outcome(&outcome);
-    row.router_cpu_us = router.filter(|_| target.place == Some(Place::Router));
-    row.api_cpu_us = api.filter(|_| target.place.is_some());
+    let mut row = Row::new(&target.scenario, format!("{} · {label}", target.what)).outcome(&outcome);
+    row = match target.place {
+        Some(Place::Router) => row.uses(uses),
+        Some(Place::Subgraph(_)) => row.uses(uses.without("router")),
+        None => row,
+    };
     if let Some(trips) = trips.filter(|_| target.place.is_some()) {
-        row = row.note(trips.to_string());
+        row = row.trips(trips);
     }
     let note = target.note();
     Ok((outcome, if note.is_empty() { row } else { row.note(note) }))

@@ -14,10 +14,15 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use tokio::process::Command;
+use velvet_kit::progress::Progress;
+use velvet_kit::servers::{find_program, run};
+
 use crate::schedule::exact;
 
 const METADATA_WITHIN: Duration = Duration::from_secs(10);
 const DELIVERED_WITHIN: Duration = Duration::from_secs(30);
+const TEST_WITHIN: Duration = Duration::from_mins(1);
 /// Records that go to the client library before it is asked whether they arrived.
 const BATCH: usize = 2_000;
 
@@ -44,6 +49,7 @@ impl Record {
     }
 }
 
+#[derive(Clone)]
 pub struct Kafka {
     brokers: String,
     producer: FutureProducer,
@@ -91,6 +97,12 @@ impl Kafka {
         Ok(started.elapsed())
     }
 
+    /// Appends one and waits until all in-sync replicas have it.
+    pub async fn send(&self, topic: &str, partitions: i32, record: &Record) -> Result<()> {
+        let delivered = self.enqueue(topic, partitions, record)?.await.context("appending to Kafka")?;
+        delivered.map(drop).map_err(|(cause, _)| cause).context("appending to Kafka")
+    }
+
     fn enqueue(&self, topic: &str, partitions: i32, record: &Record) -> Result<rdkafka::producer::DeliveryFuture> {
         let message = FutureRecord::to(topic)
             .key(&record.key)
@@ -106,8 +118,8 @@ impl Kafka {
         }
     }
 
-    /// Appends the records to a topic of their own and reads them back: seconds in, seconds out.
-    pub async fn raw(&self, topic: &str, partitions: i32, records: &[Record]) -> Result<(f64, f64)> {
+    /// Appends the records to a topic of their own and reads them back; then has Kafka's own test append as many.
+    pub async fn raw(&self, topic: &str, partitions: i32, records: &[Record]) -> Result<Raw> {
         let admin: AdminClient<DefaultClientContext> =
             client(&self.brokers).create().context("making a Kafka client")?;
         let options = AdminOptions::new().operation_timeout(Some(METADATA_WITHIN));
@@ -121,14 +133,49 @@ impl Kafka {
         measured
     }
 
-    async fn in_and_out(&self, topic: &str, partitions: i32, records: &[Record]) -> Result<(f64, f64)> {
+    async fn in_and_out(&self, topic: &str, partitions: i32, records: &[Record]) -> Result<Raw> {
         let appended = self.append(topic, partitions, records).await?;
-        let (brokers, topic, count) = (self.brokers.clone(), topic.to_owned(), records.len());
-        let read = tokio::task::spawn_blocking(move || consume(&brokers, &topic, partitions, count))
+        let (brokers, name, count) = (self.brokers.clone(), topic.to_owned(), records.len());
+        let read = tokio::task::spawn_blocking(move || consume(&brokers, &name, partitions, count))
             .await
             .context("reading from Kafka")??;
-        Ok((appended.as_secs_f64(), read.as_secs_f64()))
+        let tested = producer_test(&self.brokers, topic, records).await?;
+        Ok(Raw {
+            appended: per_second(count, appended.as_secs_f64()),
+            read: per_second(count, read.as_secs_f64()),
+            tested,
+        })
     }
+}
+
+/// Records per second.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw {
+    pub appended: f64,
+    pub read: f64,
+    /// By Kafka's own producer test, with as many records as large.
+    pub tested: f64,
+}
+
+/// Kafka's own producer, with the settings of ours; its records are random letters, which compress less.
+async fn producer_test(brokers: &str, topic: &str, records: &[Record]) -> Result<f64> {
+    let java = find_program("java", &[]).context("java is not installed")?;
+    let home = velvet_kit::servers::kafka::install(Progress::new(true)).await?;
+    let bytes: usize = records.iter().map(|record| record.data.len() + record.key.len() + record.id.len()).sum();
+    let mut test = Command::new(java);
+    test.args(["-cp", &format!("{}/*", home.display()), "org.apache.kafka.tools.ProducerPerformance"]);
+    test.args(["--topic", topic, "--throughput", "-1", "--num-records", &records.len().to_string()]);
+    test.args(["--record-size", &(bytes / records.len().max(1)).max(1).to_string(), "--producer-props"]);
+    test.arg(format!("bootstrap.servers={brokers}"));
+    test.args(["acks=all", "enable.idempotence=true", "linger.ms=0", "compression.type=lz4"]);
+    let printed = run(&mut test, None, TEST_WITHIN).await?;
+    rate_of(&printed).with_context(|| format!("Kafka's producer test said: {printed}"))
+}
+
+/// Of the last line: `20000 records sent, 51020.4 records/sec (12.1 MB/sec), …`.
+fn rate_of(printed: &str) -> Option<f64> {
+    let last = printed.lines().rfind(|line| line.contains(" records/sec"))?;
+    last.split(" records/sec").next()?.rsplit(' ').next()?.replace(',', ".").parse().ok()
 }
 
 /// From the assignment of all partitions to the last record; the broker is known by then.
@@ -187,5 +234,13 @@ mod tests {
         // md5("a") = 0cc175b9…
         assert_eq!(partition_of("a", 16), 0x9);
         assert_eq!(partition_of("a", 48) % 16, 0x9);
+    }
+
+    #[test]
+    fn the_rate_of_kafkas_own_test_is_read_from_its_last_line() {
+        let printed = "100 records sent, 20.0 records/sec (0.01 MB/sec), 1.0 ms avg latency.\n\
+            500 records sent, 51020.408163 records/sec (12.16 MB/sec), 12.30 ms avg latency, 200.00 ms max latency\n";
+        assert_eq!(rate_of(printed), Some(51_020.408_163));
+        assert_eq!(rate_of("no such topic"), None);
     }
 }

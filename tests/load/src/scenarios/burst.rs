@@ -18,6 +18,7 @@ use crate::raw::kafka::{Kafka, Record, partition_of, per_second};
 use crate::raw::{copy, insert, redis};
 use crate::report::Row;
 use crate::schedule::exact;
+use crate::shards::{SHARDS, schema, schemas_of, server_of};
 
 const INTAKE: &str = "messaging.intake";
 const FOLDED_WITHIN: Duration = Duration::from_mins(1);
@@ -27,7 +28,6 @@ const QUIET_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY_MS: u64 = 20;
 const STORED_WITHIN_MS: u64 = 50_000;
 const TEXT: &str = "I have two tickets for the concert on Friday and would love to go there with you. Shall we?";
-const SHARDS: i32 = 16;
 
 /// The writer needs a folded burst, so both are one piece of work; what was not asked for is not shown.
 pub async fn measure(bench: &mut Bench, people: &People) -> Result<()> {
@@ -85,11 +85,12 @@ fn facts(bench: &Bench, pairs: &[Pair]) -> Vec<Record> {
 
 async fn raw(bench: &mut Bench, kafka: &Kafka, partitions: i32, records: &[Record]) -> Result<()> {
     let topic = format!("velvet-load.{}", bench.run);
-    let (seconds_in, seconds_out) = kafka.raw(&topic, partitions, records).await?;
+    let raw = kafka.raw(&topic, partitions, records).await?;
     let note = "the same records, a topic of its own, all in-sync replicas";
-    let row = Row::new("projector", "raw: Kafka append").rate(per_second(records.len(), seconds_in)).note(note);
-    bench.add(row);
-    bench.add(Row::new("projector", "raw: Kafka read").rate(per_second(records.len(), seconds_out)));
+    bench.add(Row::new("projector", "raw: Kafka append").rate(raw.appended).note(note));
+    bench.add(Row::new("projector", "raw: Kafka read").rate(raw.read));
+    let note = "ProducerPerformance, as many records as large";
+    bench.add(Row::new("projector", "raw: Kafka's own producer test").rate(raw.tested).note(note));
     for (what, command) in redis::commands(&bench.handle.info).await? {
         let rate = redis::measure(&bench.handle.info, &command).await?;
         bench.add(
@@ -115,7 +116,7 @@ async fn project(bench: &Bench, kafka: &Kafka, partitions: i32, records: &[Recor
     let api = bench.handle.api();
     api.pause().await?;
     let appended = kafka.append(INTAKE, partitions, records).await;
-    let before = bench.cpu();
+    let before = bench.used().await;
     let started = Instant::now();
     api.resume().await?;
     appended?;
@@ -126,11 +127,10 @@ async fn project(bench: &Bench, kafka: &Kafka, partitions: i32, records: &[Recor
     })
     .await?;
     let rate = per_second(records.len(), started.elapsed().as_secs_f64());
-    let (_, cpu) = before.per(bench.cpu(), exact(records.len() as u64));
+    let uses = before.until(&bench.used().await, records.len() as u64);
     let append = bench.report.rows.iter().find(|row| row.what == "raw: Kafka append");
     let raw = append.and_then(|row| row.rate_per_second);
-    let mut row = Row::new("projector", "messages folded").rate(rate).beside(raw);
-    row.api_cpu_us = cpu;
+    let row = Row::new("projector", "messages folded").rate(rate).beside(raw).uses(uses);
     Ok(row.note(format!(
         "{} facts, writer paused; each a view, two inboxes, a decided event; of Kafka's append",
         records.len()
@@ -166,8 +166,7 @@ async fn store(bench: &Bench, pairs: &[Pair], stored: &Stored) -> Result<Option<
 
 async fn copy_rows(bench: &mut Bench, row: Row) -> Result<()> {
     let info = &bench.handle.info;
-    let shards: Vec<String> =
-        (0..SHARDS).filter(|shard| server_of(*shard, info.postgres.len()) == 0).map(schema).collect();
+    let shards = schemas_of(0, info.postgres.len());
     let folder = info.state.clone();
     let database = bench.handle.database(0)?;
     let copied =
@@ -258,15 +257,6 @@ fn wait_for(sum: &str, target: u64) -> String {
     )
 }
 
-fn schema(shard: i32) -> String {
-    format!("shard_{shard:02}")
-}
-
-/// As the kit divides the shards among its servers.
-fn server_of(shard: i32, servers: usize) -> usize {
-    usize::try_from(shard).unwrap_or_default() * servers / usize::try_from(SHARDS).unwrap_or(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,11 +269,5 @@ mod tests {
             velvet_project_facts_total_other{domain=\"messaging\"} 1\n";
         assert!((counter(metrics, "velvet_project_facts_total", "domain=\"messaging\"") - 120.0).abs() < 1e-9);
         assert!(counter("", "velvet_project_facts_total", "domain=\"messaging\"").abs() < 1e-9);
-    }
-
-    #[test]
-    fn shards_are_divided_as_the_kit_does_it() {
-        assert_eq!([0, 7, 8, 15].map(|shard| server_of(shard, 2)), [0, 0, 1, 1]);
-        assert_eq!([0, 15].map(|shard| server_of(shard, 1)), [0, 0]);
     }
 }

@@ -15,7 +15,7 @@ use crate::schedule::exact;
 use crate::steps::{Target, moderate, search};
 
 /// What the subgraph answers by itself; through the router it is the same work and a hop more.
-const OWN: &str = "query($first: Int!) { deck(first: $first) { user { id } distanceKm superLikedYou } }";
+pub const OWN: &str = "query($first: Int!) { deck(first: $first) { user { id } distanceKm superLikedYou } }";
 /// What a client shows; profiles come from accounts.
 const SHOWN: &str = "query($first: Int!) { deck(first: $first) {
     user { id displayName age bio avatarUrl verified } distanceKm superLikedYou
@@ -64,7 +64,7 @@ fn target(bench: &Bench, people: &People, place: Place, label: &str, query: &str
         Box::pin(async move { forget_served(&urls, &ids).await })
     };
     Ok(Target {
-        scenario: "deck",
+        scenario: "deck".to_owned(),
         what: format!("{place} · {label}"),
         place: Some(place),
         send: Arc::new(send),

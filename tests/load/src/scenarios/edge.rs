@@ -49,6 +49,7 @@ async fn plugins(bench: &mut Bench, tokens: &Arc<Vec<String>>) -> Result<()> {
     let auth = Router::start(&bench.handle, &[], |config| only_plugins(config, &["velvet.auth"])).await?;
     let mut has_rates = false;
     let unrated = Router::start(&bench.handle, &[], |config| has_rates = lift_rates(config)).await?;
+    let stock = Router::start(&bench.handle, &[], |config| only_plugins(config, &[])).await?;
     let body = json!({ "query": QUOTA }).to_string();
     let variant = |label, router| {
         let caller = Caller::new(router, "authorization", tokens, body.clone(), "swipeQuota");
@@ -58,6 +59,7 @@ async fn plugins(bench: &mut Bench, tokens: &Arc<Vec<String>>) -> Result<()> {
     if has_rates {
         variants.push(variant("no rates", &unrated));
     }
+    variants.push(variant("stock Apollo Router", &stock));
     take_turns(bench, &variants).await?;
     for variant in &variants {
         at(bench, variant, async |bench| search(bench, &variant.target).await.map(drop)).await?;
@@ -139,7 +141,7 @@ fn compare(bench: &mut Bench, one: &Variant, other: &Variant) {
     for (what, ratio) in ratios {
         let Some(ratio) = ratio else { continue };
         let what = format!("{}, of {} · {what}", one.label, other.label);
-        bench.add(Row::new(one.target.scenario, what).value(ratio, "×").note(format!("means of {ROUNDS} rounds")));
+        bench.add(Row::new(&one.target.scenario, what).value(ratio, "×").note(format!("means of {ROUNDS} rounds")));
     }
 }
 
@@ -181,10 +183,10 @@ impl Caller {
     }
 }
 
-fn target(scenario: &'static str, label: &str, caller: Arc<Caller>) -> Target {
+fn target(scenario: &str, label: &str, caller: Arc<Caller>) -> Target {
     let send = move |_| -> BoxFuture<'static, Answer> { Box::pin(Arc::clone(&caller).call()) };
     Target {
-        scenario,
+        scenario: scenario.to_owned(),
         what: label.to_owned(),
         place: Some(Place::Router),
         send: Arc::new(send),

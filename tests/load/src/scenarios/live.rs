@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
+use hdrhistogram::Histogram;
 use serde_json::json;
 use tokio::task::JoinSet;
 use velvet_e2e::Stream;
@@ -16,7 +17,7 @@ use crate::bench::{Bench, Place};
 use crate::graph::mutate;
 use crate::people::People;
 use crate::report::Row;
-use crate::schedule::{Step, exact, histogram, micros_to_ms, open_loop, record};
+use crate::schedule::{Step, histogram, open_loop, record};
 
 /// Nothing but what messaging has: each event is forwarded as it is.
 const FORWARDED: &str = "subscription { messageEvents {
@@ -58,7 +59,7 @@ async fn one(bench: &Bench, people: &People, what: &str, query: &'static str) ->
     let measured = Duration::from_secs(bench.arguments.seconds);
     let step = Step::new(bench.arguments.live_rate, measured / 5, measured);
     let sent: Mutex<Vec<(String, Instant)>> = Mutex::default();
-    let before = bench.cpu();
+    let before = bench.used().await;
     let outcome = open_loop(&step, |due| {
         let text = format!("{}-{what}-{}", bench.run, due.index);
         let (client, request) = senders.first_members_message(due.index, &text);
@@ -75,28 +76,25 @@ async fn one(bench: &Bench, people: &People, what: &str, query: &'static str) ->
     };
     // What is missing then is counted as missing.
     let _ = until("the last events", LAST_WITHIN, all_here).await;
-    let (router, api) = before.per(bench.cpu(), exact(outcome.ended));
+    let uses = before.until(&bench.used().await, outcome.ended);
     readers.shutdown().await;
     let missing = sent.iter().filter(|(text, _)| !lock(&arrivals).contains_key(text)).count();
     let mut row = Row::new("event to subscriber", format!("router · {what}")).outcome(&outcome);
     row.errors = Some(outcome.errors_total() + missing as u64);
-    (row.p50_ms, row.p99_ms) = latencies(&sent, &lock(&arrivals));
-    row.router_cpu_us = router;
-    row.api_cpu_us = api;
+    row = row.latencies(&latencies(&sent, &lock(&arrivals))).uses(uses);
     let subscribers = pairs.len();
     Ok(row.note(format!("{subscribers} subscribers; {missing} events missing; processor time of send and event")))
 }
 
-/// Of the events that came: the median and the 99th percentile.
-fn latencies(sent: &[(String, Instant)], arrivals: &HashMap<String, Instant>) -> (Option<f64>, Option<f64>) {
+/// Of the events that came.
+fn latencies(sent: &[(String, Instant)], arrivals: &HashMap<String, Instant>) -> Histogram<u64> {
     let mut latencies = histogram();
     for (text, due) in sent {
         if let Some(arrived) = arrivals.get(text) {
             record(&mut latencies, arrived.saturating_duration_since(*due));
         }
     }
-    let quantile = |part: f64| (!latencies.is_empty()).then(|| micros_to_ms(latencies.value_at_quantile(part)));
-    (quantile(0.50), quantile(0.99))
+    latencies
 }
 
 async fn read(mut stream: Stream, arrivals: Arrivals) {

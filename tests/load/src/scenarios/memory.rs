@@ -4,14 +4,23 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::sockets::Sockets;
 use crate::arguments::{SOCKETS_PER_PERSON, Scenario};
 use crate::bench::{Bench, say};
+use crate::live::fleet::Fleet;
 use crate::people::People;
+use crate::population::{Member, Members};
 use crate::process::{raise_file_limit, resident_bytes, shared_bytes};
 use crate::report::Row;
 use crate::schedule::exact;
 
+const MATCHES: &str = "subscription { matchEvents {
+    __typename
+    ... on MatchCreated { match { id with { id displayName } conversation { id open } } }
+    ... on MatchEnded { matchId }
+} }";
+const AT_ONCE: u32 = 16;
+const PATIENCE: Duration = Duration::from_secs(15);
+const OPEN_WITHIN: Duration = Duration::from_mins(10);
 const MIB: f64 = 1_048_576.0;
 const KIB: f64 = 1_024.0;
 /// After the last socket was opened: buffers of handshakes are given back.
@@ -53,7 +62,9 @@ pub async fn measure(bench: &mut Bench, people: &People) -> Result<()> {
             "{count} clients need more than the {files} files that a process may hold: raise `ulimit -n`, or pass --clients"
         );
     }
-    let tokens: Vec<&str> = people.all.iter().filter_map(|person| person.client.token()).collect();
+    let member = |token: &str| Member { id: String::new(), token: token.to_owned() };
+    let tokens: Members =
+        people.all.iter().filter_map(|person| person.client.token().map(member)).collect::<Vec<_>>().into();
     if tokens.len() * (SOCKETS_PER_PERSON as usize) < (first + count) as usize {
         bail!("too few people for {count} clients");
     }
@@ -61,20 +72,20 @@ pub async fn measure(bench: &mut Bench, people: &People) -> Result<()> {
     for name in ["api", "router"] {
         bench.restart(name).await.context("starting anew for the idle clients")?;
     }
-    let mut sockets = Sockets::new(&bench.handle.info.ws_url)?;
-    sockets.open(&tokens, first).await.context("opening the first clients")?;
+    let mut fleet = Fleet::new(&bench.handle.info.ws_url, &tokens, MATCHES, 1, first + count, PATIENCE)?;
+    let before = fleet.open(0..first, AT_ONCE, OPEN_WITHIN).await.context("opening the first clients")?.retried;
     tokio::time::sleep(SETTLE).await;
-    let before = Memory::read(bench)?;
+    let start = Memory::read(bench)?;
     say(&format!("{count} clients subscribe"));
-    sockets.open(&tokens, count).await.context("opening idle clients")?;
+    let opening = fleet.open(first..first + count, AT_ONCE, OPEN_WITHIN).await.context("opening idle clients")?;
     tokio::time::sleep(SETTLE).await;
     let after = Memory::read(bench)?;
-    let (lost, retried) = (sockets.lost(), sockets.retried());
-    sockets.close().await;
+    let (lost, retried) = (fleet.lost(), before + opening.retried);
+    fleet.drop_all().await;
     let note = format!(
         "{count} clients after {first}, each a socket with one idle matchEvents, processes fresh; {lost} lost, {retried} refused at first"
     );
-    for (name, before, after) in [("router", before.router, after.router), ("API", before.api, after.api)] {
+    for (name, before, after) in [("router", start.router, after.router), ("API", start.api, after.api)] {
         let each = (after - before) / exact(u64::from(count));
         let grown = format!("{:.1} to {:.1} MiB", before / MIB, after / MIB);
         bench.add(Row::new("idle live client", name).value(each / KIB, "KiB").note(&note).note(grown));

@@ -12,11 +12,11 @@ use crate::graph::{body, mutate};
 use crate::people::{Pair, People};
 use crate::steps::{Target, moderate, search};
 
-const SEND: &str = "mutation($input: SendMessageInput!) { sendMessage(input: $input) {
+pub const SEND: &str = "mutation($input: SendMessageInput!) { sendMessage(input: $input) {
     __typename ... on MessageSent { message { id position sentAt } }
 } }";
 /// As long as people's messages are.
-const TEXT: &str = "I have two tickets for the concert on Friday and would love to go there with you. Shall we?";
+pub const TEXT: &str = "I have two tickets for the concert on Friday and would love to go there with you. Shall we?";
 
 pub async fn measure(bench: &mut Bench, people: &People) -> Result<()> {
     for place in [Place::Router, Place::Subgraph("messaging")] {
@@ -37,7 +37,7 @@ fn target(bench: &Bench, people: &People, place: Place) -> Result<Target> {
         Box::pin(async move { mutate(&client, request, "sendMessage", "MessageSent").await })
     };
     Ok(Target {
-        scenario: "sendMessage",
+        scenario: "sendMessage".to_owned(),
         what: place.to_string(),
         place: Some(place),
         send: Arc::new(send),

@@ -12,7 +12,7 @@ use crate::graph::{body, mutate};
 use crate::people::People;
 use crate::steps::{Target, moderate, search};
 
-const SWIPE: &str = "mutation($input: SwipeInput!) { swipe(input: $input) {
+pub const SWIPE: &str = "mutation($input: SwipeInput!) { swipe(input: $input) {
     __typename ... on Swiped { match { id } }
 } }";
 
@@ -51,7 +51,7 @@ fn target(bench: &Bench, people: &People, place: Place, turn: &Arc<AtomicU64>) -
         if rounds { "pairs repeat".to_owned() } else { String::new() }
     };
     Ok(Target {
-        scenario: "swipe",
+        scenario: "swipe".to_owned(),
         what: place.to_string(),
         place: Some(place),
         send: Arc::new(send),
