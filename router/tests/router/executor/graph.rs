@@ -110,6 +110,9 @@ pub struct Graph {
     asked: Mutex<Vec<(String, String, String)>>,
 }
 
+/// From this seed on, all that is wrong are values that look as if they were of their type.
+pub const NEARLY_RIGHT: u32 = 100;
+
 /// How a caller marks its requests, in a header that goes on to the subgraphs: `<who>-<seed>-<faults>`.
 pub const MARK: &str = "x-forwarded-for";
 
@@ -159,7 +162,11 @@ async fn answer(
     let mut hasher = DefaultHasher::new();
     (seed, &subgraph, request.to_string()).hash(&mut hasher);
     let mut random = StdRng::seed_from_u64(hasher.finish());
-    let faults: f64 = faults.parse::<f64>().unwrap() / 100.0;
+    let nearly_right = seed.parse::<u32>().unwrap() >= NEARLY_RIGHT;
+    let (faults, nearly): (f64, f64) = match faults.parse::<f64>().unwrap() / 100.0 {
+        part if nearly_right => (0.0, part),
+        part => (part, 0.0),
+    };
     let schema = &graph.schemas[subgraph.as_str()];
     let text = request["query"].as_str().unwrap();
     let document = ExecutableDocument::parse(schema, text, "request").unwrap_or_else(|invalid| panic!("{invalid}"));
@@ -171,6 +178,7 @@ async fn answer(
         variables: &request["variables"],
         random,
         faults: if fault.is_some() { 0.0 } else { faults },
+        nearly,
         errors: Vec::new(),
         path: Vec::new(),
     };
@@ -236,6 +244,8 @@ struct Maker<'a> {
     random: StdRng,
     /// How likely a value is not as it should be.
     faults: f64,
+    /// How likely it only looks as it should.
+    nearly: f64,
     errors: Vec<Value>,
     path: Vec<Value>,
 }
@@ -315,6 +325,12 @@ impl<'a> Maker<'a> {
         if self.faults > 0.0 && self.random.random_bool(self.faults / 2.0) {
             return self.wrong();
         }
+        if self.nearly > 0.0
+            && self.random.random_bool(self.nearly)
+            && let Some(near) = self.near(ty)
+        {
+            return near;
+        }
         if !ty.is_non_null() && self.random.random_bool(0.15) {
             return Value::Null;
         }
@@ -330,6 +346,16 @@ impl<'a> Maker<'a> {
                 items.collect()
             }
             Type::Named(name) | Type::NonNullNamed(name) => self.named(name, sets),
+        }
+    }
+
+    /// What looks like a value of the type and is none, for types that have such.
+    fn near(&self, ty: &Type) -> Option<Value> {
+        match self.schema.types.get(ty.inner_named_type())? {
+            _ if ty.is_list() => None,
+            ExtendedType::Enum(_) => Some(json!("NOBODY")),
+            scalar if scalar.name() == "Int" => Some(json!(7_000_000_000_u64)),
+            _ => None,
         }
     }
 
