@@ -20,16 +20,22 @@ impl Kept {
         let length = BODY.len();
         let head = format!("host: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}");
         self.0.write_all(format!("POST /graphql HTTP/1.1\r\n{head}\r\n\r\n{BODY}").as_bytes()).await.unwrap();
+        let head = self.read_until("\r\n\r\n").await;
+        assert!(head.contains("transfer-encoding: chunked"), "{head}");
+        assert!(self.read_until("\r\n0\r\n\r\n").await.contains("query"));
+        head
+    }
+
+    async fn read_until(&mut self, end: &str) -> String {
         let mut read = Vec::new();
-        while !read.ends_with(br#""}}"#) {
+        while !read.ends_with(end.as_bytes()) {
             read.push(tokio::time::timeout(PATIENCE, self.0.read_u8()).await.unwrap().unwrap());
         }
-        let text = String::from_utf8(read).unwrap().to_ascii_lowercase();
-        text.split_once("\r\n\r\n").unwrap().0.to_owned()
+        String::from_utf8(read).unwrap().to_ascii_lowercase()
     }
 
     async fn is_closed(&mut self) -> bool {
-        matches!(tokio::time::timeout(PATIENCE, self.0.read(&mut [0; 64])).await.unwrap(), Ok(0) | Err(_))
+        matches!(tokio::time::timeout(PATIENCE, self.0.read(&mut [0])).await.unwrap(), Ok(0) | Err(_))
     }
 }
 

@@ -85,7 +85,7 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Spreads all partitions over all brokers, and waits until that is done. How many the new one has.
+    /// Gives it its part of each topic, and waits until that is done. How many partitions it has then.
     pub async fn take_part(&self, stack: &Handle) -> Result<usize> {
         let domains = ["accounts", "matching", "messaging"];
         let stages = domains.iter().flat_map(|domain| Stage::ALL.map(|stage| Topic::of(domain, stage)));
@@ -95,16 +95,12 @@ impl Broker {
             .collect();
         let wanted = self.folder.join("topics.json");
         fs::write(&wanted, json!({ "version": 1, "topics": topics }).to_string()).context("naming the topics")?;
-        let brokers = (1..=NODE).map(|node| node.to_string()).collect::<Vec<_>>().join(",");
-        let proposed = self
-            .tool(stack, &["--generate", "--topics-to-move-json-file", text(&wanted)?, "--broker-list", &brokers])
-            .await?;
-        let (_, plan) = proposed.split_once("Proposed partition reassignment configuration").context("a proposal")?;
-        let plan: Value = serde_json::from_str(plan.trim()).context("reading the proposal")?;
-        let on_new = plan["partitions"].as_array().context("partitions")?.iter();
-        let on_new =
-            on_new.filter(|partition| partition["replicas"].as_array().is_some_and(|r| r.contains(&json!(NODE))));
-        let count = on_new.count();
+        let others = (1..NODE).map(|node| node.to_string()).collect::<Vec<_>>().join(",");
+        let asked = ["--generate", "--topics-to-move-json-file", text(&wanted)?, "--broker-list", &others];
+        let told = self.tool(stack, &asked).await?;
+        let now = told.lines().skip_while(|line| !line.starts_with("Current")).nth(1).context("what is where")?;
+        let mut plan: Value = serde_json::from_str(now).context("reading what is where")?;
+        let count = give_part(&mut plan)?;
         let file = self.folder.join("plan.json");
         fs::write(&file, plan.to_string()).context("writing the plan")?;
         self.tool(stack, &["--execute", "--reassignment-json-file", text(&file)?]).await?;
@@ -123,6 +119,17 @@ impl Broker {
         command.args(["--bootstrap-server", &stack.info.kafka_brokers]).args(arguments);
         run(&mut command, None, TOOL_WITHIN).await.context("moving partitions")
     }
+}
+
+/// The new broker becomes the leader of each fourth partition, and another copy of two more. All else stays where it is.
+fn give_part(plan: &mut Value) -> Result<usize> {
+    let partitions = plan["partitions"].as_array_mut().context("partitions")?;
+    partitions.retain_mut(|partition| {
+        let place = partition["partition"].as_u64().and_then(|number| usize::try_from(number).ok());
+        let place = place.map_or(NODE, |number| number % NODE);
+        partition["replicas"].get_mut(place).map(|replica| *replica = json!(NODE)).is_some()
+    });
+    Ok(partitions.len())
 }
 
 /// As the first node, but for what is its own, and without a vote.
