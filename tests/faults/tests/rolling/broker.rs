@@ -125,6 +125,8 @@ impl Broker {
 fn give_part(plan: &mut Value) -> Result<usize> {
     let partitions = plan["partitions"].as_array_mut().context("partitions")?;
     partitions.retain_mut(|partition| {
+        // Which disk a copy is on is each broker's own affair.
+        partition.as_object_mut().map(|partition| partition.remove("log_dirs"));
         let place = partition["partition"].as_u64().and_then(|number| usize::try_from(number).ok());
         let place = place.map_or(NODE, |number| number % NODE);
         partition["replicas"].get_mut(place).map(|replica| *replica = json!(NODE)).is_some()
