@@ -121,15 +121,16 @@ impl Broker {
     }
 }
 
-/// The new broker becomes the leader of each fourth partition, and another copy of two more. All else stays where it is.
+/// The new broker has a copy of three partitions out of four, in the place of one that does not lead.
 fn give_part(plan: &mut Value) -> Result<usize> {
     let partitions = plan["partitions"].as_array_mut().context("partitions")?;
     partitions.retain_mut(|partition| {
         // Which disk a copy is on is each broker's own affair.
         partition.as_object_mut().map(|partition| partition.remove("log_dirs"));
-        let place = partition["partition"].as_u64().and_then(|number| usize::try_from(number).ok());
-        let place = place.map_or(NODE, |number| number % NODE);
-        partition["replicas"].get_mut(place).map(|replica| *replica = json!(NODE)).is_some()
+        let number = partition["partition"].as_u64().and_then(|number| usize::try_from(number).ok());
+        let number = number.filter(|number| number % NODE < NODE - 1);
+        let copy = number.and_then(|number| partition["replicas"].get_mut(1 + number % 2));
+        copy.map(|copy| *copy = json!(NODE)).is_some()
     });
     Ok(partitions.len())
 }
