@@ -60,7 +60,9 @@ impl Used {
     pub fn until(&self, later: &Self, count: u64) -> Uses {
         let count = exact(count.max(1));
         let per = |before: f64, after: f64| (after - before).max(0.0) / count;
-        let bytes = |before: Option<f64>, after: Option<f64>| Some(per(before?, after?));
+        // Fewer than before: connections have ended, and with them what was known of them.
+        let bytes =
+            |before: Option<f64>, after: Option<f64>| Some(per(before?, after.filter(|after| Some(*after) >= before)?));
         let share = |(group, after): (&&'static str, &Share)| {
             let before = self.0.get(group)?;
             let share = Share {

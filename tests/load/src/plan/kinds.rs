@@ -111,6 +111,8 @@ pub struct ColdStart {
     pub seconds: u64,
     /// How long a rebuild may take.
     pub ready_within_seconds: u64,
+    /// How long people read while Redis is wiped.
+    pub wiped_seconds: u64,
 }
 
 /// A load that goes on, and memory that should not grow.
@@ -155,6 +157,7 @@ impl Kind {
                 people(cold.people)?;
                 seconds(cold.seconds)?;
                 seconds(cold.ready_within_seconds)?;
+                seconds(cold.wiped_seconds)?;
                 rate("rate", cold.rate)
             }
             Self::Steady(steady) => {

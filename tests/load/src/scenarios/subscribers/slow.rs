@@ -74,7 +74,6 @@ pub async fn measure(
     let ends = ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let each = (peak - before).max(0.0) / exact(count as u64);
     let mut row = Row::new(name, "slow readers, router's peak for each").value(each / KIB, "KiB");
-    row.errors = Some(open as u64);
     row.error_kinds.clone_from(&ends);
     let ends: Vec<String> = ends.iter().map(|(end, count)| format!("{count} × {end}")).collect();
     let told = if ends.is_empty() { "nobody was closed".to_owned() } else { ends.join(", ") };
