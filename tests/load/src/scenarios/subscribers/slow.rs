@@ -29,6 +29,8 @@ const TEXT_LENGTH: usize = 2_000;
 /// After the last event a reader goes on for as long as its connection may still say why it ends.
 const END_WITHIN: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(50);
+/// Half of what the router gives a closing socket.
+const OTHERS_WITHIN: Duration = Duration::from_millis(1_500);
 /// Nobody else's address.
 const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 200, 1);
 const KIB: f64 = 1_024.0;
@@ -46,18 +48,21 @@ pub async fn measure(
     say(&format!("{name}: {count} slow readers"));
     let closed_before = slow_closes(bench).await;
     let ends: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
+    // Who was found slow has the close frame behind megabytes of the kernel's, and a grace period to come to it.
+    let hurry = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     for reader in readers {
-        let (ends, pace) = (Arc::clone(&ends), plan.slow_bytes_per_second);
+        let (ends, hurry, pace) = (Arc::clone(&ends), Arc::clone(&hurry), plan.slow_bytes_per_second);
         tasks.spawn(async move {
-            let end = read_slowly(reader, pace).await;
+            let end = read_slowly(reader, pace, &hurry).await;
             *ends.lock().unwrap_or_else(PoisonError::into_inner).entry(end).or_default() += 1;
         });
     }
     let pid = bench.pids.get("router").copied().context("the router's process")?;
     let before = resident_bytes(pid).unwrap_or_default();
     let stop = AtomicBool::new(false);
-    let (peak, (row, ())) = tokio::join!(peak(pid, &stop), async {
+    let found = found_slow(bench, closed_before, count, &hurry, &stop);
+    let (peak, (), (row, ())) = tokio::join!(peak(pid, &stop), found, async {
         let both = tokio::join!(
             events.wave(bench, name, "events, beside slow readers", plan, reach, fleet),
             flood(plan, events)
@@ -111,8 +116,25 @@ async fn flood(plan: &Subscribers, events: &Events) {
     .await;
 }
 
-/// Reads no faster than this, answers pings when it comes to them; how it ended.
-async fn read_slowly(mut connection: Connection, bytes_per_second: u32) -> String {
+/// Lets the readers hurry when the router has found all of them slow, or some and a while ago.
+async fn found_slow(bench: &Bench, before: f64, readers: usize, hurry: &AtomicBool, stop: &AtomicBool) {
+    let mut first = None;
+    while !stop.load(Ordering::Relaxed) {
+        let found = slow_closes(bench).await - before;
+        if found >= 1.0 {
+            first.get_or_insert_with(Instant::now);
+        }
+        let waited = first.is_some_and(|first: Instant| first.elapsed() >= OTHERS_WITHIN);
+        if waited || found >= exact(readers as u64) {
+            hurry.store(true, Ordering::Relaxed);
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Reads no faster than this until it has to hurry, answers pings when it comes to them; how it ended.
+async fn read_slowly(mut connection: Connection, bytes_per_second: u32, hurry: &AtomicBool) -> String {
     loop {
         let started = Instant::now();
         let bytes = match connection.next().await {
@@ -124,6 +146,9 @@ async fn read_slowly(mut connection: Connection, bytes_per_second: u32) -> Strin
             Some(Ok(message)) => message.len(),
             Some(Err(_)) | None => return "code 1006".to_owned(),
         };
+        if hurry.load(Ordering::Relaxed) {
+            continue;
+        }
         let pace = exact(bytes as u64) / f64::from(bytes_per_second);
         tokio::time::sleep(Duration::from_secs_f64(pace).saturating_sub(started.elapsed())).await;
     }
