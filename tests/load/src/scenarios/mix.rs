@@ -109,7 +109,7 @@ impl Work {
             if part.what == "deck" { row.note(self.dealt.said()) } else { row }
         };
         let mut rows: Vec<Row> = self.parts.iter().zip(&outcomes).map(of).collect();
-        rows.push(self.all(name, label, scale, &outcomes).uses(uses));
+        rows.push(self.all(name, label, scale, &outcomes).uses(uses).beside(bench.echo_per_second));
         if let (Some(trips), Some(all)) = (trips, rows.pop()) {
             rows.push(all.trips(trips));
         }

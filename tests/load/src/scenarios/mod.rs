@@ -75,6 +75,9 @@ async fn of_file(bench: &mut Bench, plan: &Plan, within: Duration) -> Result<()>
     say(&format!("{}: {}", plan.name, plan.about));
     let name = plan.name.as_str();
     let work = async {
+        if matches!(plan.kind, Kind::Mix(_) | Kind::Storm(_)) && bench.echo_per_second.is_none() {
+            raw::echo::measure(bench).await.context("a bare axum server")?;
+        }
         match &plan.kind {
             Kind::Subscribers(plan) => subscribers::measure(bench, name, plan).await,
             Kind::Mix(plan) => mix::measure(bench, name, plan).await,
