@@ -46,7 +46,7 @@ pub struct Stack {
     disks: Disks,
     /// Who takes orders, with the links and the balancer: our processes want those until they have ended.
     control: Mutex<Option<(JoinHandle<()>, Arc<Control>)>>,
-    _lock: File,
+    _owned: Owned,
 }
 
 impl Stack {
@@ -54,7 +54,7 @@ impl Stack {
     pub async fn new(options: StackOptions) -> Result<Self> {
         let progress = Progress::new(options.quiet);
         private_state(&options.state)?;
-        let lock = take_lock(&options.state)?;
+        let owned = Owned::take(&options.state)?;
         let folders = Folders {
             state: options.state.clone(),
             data: options.state.join("data"),
@@ -76,7 +76,7 @@ impl Stack {
         ports.check(&options)?;
         let supervisor = Arc::new(Supervisor::new(folders.logs.clone(), folders.pids.clone()));
         let disks = Disks::new(options.faults, &folders.state, progress).await;
-        Ok(Self { options, folders, ports, progress, supervisor, disks, control: Mutex::default(), _lock: lock })
+        Ok(Self { options, folders, ports, progress, supervisor, disks, control: Mutex::default(), _owned: owned })
     }
 
     /// Starts everything. After an error [`Stack::stop`] ends what did start.
@@ -345,18 +345,31 @@ fn keep_last_logs(logs: &Path) {
 }
 
 /// Who holds the file owns the state folder; the kernel lets go of it however the owner ends.
-fn take_lock(state: &Path) -> Result<File> {
-    let path = state.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("opening {}", path.display()))?;
-    file.try_lock().with_context(|| {
-        format!("another stack uses {}: end it (dev/down), or set VELVET_STATE_DIR to another folder", state.display())
-    })?;
-    Ok(file)
+#[derive(Debug)]
+struct Owned(File);
+
+impl Owned {
+    fn take(state: &Path) -> Result<Self> {
+        let path = state.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("opening {}", path.display()))?;
+        file.try_lock().with_context(|| {
+            let state = state.display();
+            format!("another stack uses {state}: end it (dev/down), or set VELVET_STATE_DIR to another folder")
+        })?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // A child that does not run its program yet has the file too, so closing it here is not enough.
+        let _ = self.0.unlock();
+    }
 }
 
 /// Whether somebody owns the state folder.

@@ -45,6 +45,9 @@ async fn by_name(bench: &mut Bench) -> Result<()> {
     if bench.arguments.wants_any(&[Scenario::Deck, Scenario::Swipe, Scenario::Send]) {
         attempt(bench, "raw", async |bench| raw::echo::measure(bench).await).await;
     }
+    if bench.arguments.wants_any(&[Scenario::Swipe, Scenario::Send, Scenario::Live]) {
+        attempt(bench, "warm-up", async |bench| send::warm_up(bench, &people).await).await;
+    }
     if bench.arguments.wants(Scenario::Deck) {
         attempt(bench, "deck", async |bench| deck::measure(bench, &people).await).await;
     }

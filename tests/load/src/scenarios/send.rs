@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use velvet_kit::client::Client;
 
-use crate::bench::{Bench, Place};
+use crate::bench::{Bench, Place, say};
 use crate::graph::{body, mutate};
 use crate::people::{Pair, People};
+use crate::schedule::closed_loop;
 use crate::steps::{Target, moderate, search};
 
 pub const SEND: &str = "mutation($input: SendMessageInput!) { sendMessage(input: $input) {
@@ -18,18 +20,31 @@ pub const SEND: &str = "mutation($input: SendMessageInput!) { sendMessage(input:
 /// As long as people's messages are.
 pub const TEXT: &str = "I have two tickets for the concert on Friday and would love to go there with you. Shall we?";
 
+/// A broker that has just started compiles what it runs, on the cores that are measured.
+const WARM_UP: Duration = Duration::from_secs(20);
+const WARM_UP_WORKERS: u64 = 8;
+
+/// Sends messages that do not count, before anything that appends to the log is measured.
+pub async fn warm_up(bench: &Bench, people: &People) -> Result<()> {
+    say(&format!("messages for {} s, to warm up", WARM_UP.as_secs()));
+    let target = target(bench, people, Place::Router, "warm-up")?;
+    closed_loop(WARM_UP_WORKERS, WARM_UP, |index| (target.send)(index)).await;
+    Ok(())
+}
+
 pub async fn measure(bench: &mut Bench, people: &People) -> Result<()> {
     for place in [Place::Router, Place::Subgraph("messaging")] {
-        let target = target(bench, people, place)?;
+        let target = target(bench, people, place, "measured")?;
         moderate(bench, &target).await?;
         search(bench, &target).await?;
     }
     Ok(())
 }
 
-fn target(bench: &Bench, people: &People, place: Place) -> Result<Target> {
+/// Messages whose client ids begin with `series`, as a repeat would only be answered.
+fn target(bench: &Bench, people: &People, place: Place, series: &str) -> Result<Target> {
     let senders = Senders::new(bench, &people.pairs, place)?;
-    let prefix = format!("{}-{place}", bench.run);
+    let prefix = format!("{}-{series}-{place}", bench.run);
     let turn = AtomicU64::new(0);
     let send = move |_| -> futures::future::BoxFuture<'static, _> {
         let turn = turn.fetch_add(1, Ordering::Relaxed);
