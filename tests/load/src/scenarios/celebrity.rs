@@ -9,7 +9,7 @@ use serde_json::json;
 use velvet_kit::servers::redis::open_url;
 use velvet_kit::until;
 
-use super::people::{Dealt, People};
+use super::people::deck_target;
 use super::swipe::SWIPE;
 use crate::bench::{Bench, Place, say};
 use crate::graph::{ask, body};
@@ -18,7 +18,7 @@ use crate::population::{self, Members, folded, now, swipe};
 use crate::raw::kafka::{Kafka, Record, per_second};
 use crate::report::Row;
 use crate::schedule::{Step, exact, open_loop};
-use crate::steps::{Target, moderate_at};
+use crate::steps::moderate_at;
 
 const INTAKE: &str = "matching.intake";
 /// Likes that are made and appended at a time.
@@ -39,16 +39,7 @@ pub async fn measure(bench: &mut Bench, name: &str, plan: &Celebrity) -> Result<
 }
 
 async fn deck(bench: &mut Bench, name: &str, what: &str, celebrity: &Members, plan: &Celebrity) -> Result<()> {
-    let dealt = Arc::new(Dealt::default());
-    let send = People::new(bench, celebrity, Place::Router)?.decks(bench.arguments.cards, Arc::clone(&dealt));
-    let target = Target {
-        scenario: name.to_owned(),
-        what: what.to_owned(),
-        place: Some(Place::Router),
-        send,
-        prepare: None,
-        note: Some(Arc::new(move || dealt.said())),
-    };
+    let target = deck_target(bench, celebrity, name, what)?;
     moderate_at(bench, &target, plan.rate, Duration::from_secs(plan.seconds)).await
 }
 

@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 use velvet_kit::servers::redis::open_url;
 use velvet_kit::{Handle, until};
 
-use super::people::{Call, Dealt, People};
-use crate::bench::{Bench, Place, say};
+use super::people::deck_target;
+use crate::bench::{Bench, say};
 use crate::plan::ColdStart;
 use crate::population::{self, Members};
 use crate::report::Row;
 use crate::schedule::{Step, exact, open_loop};
-use crate::steps::{Target, moderate_at};
+use crate::steps::moderate_at;
 
 /// The first part of a load in which Redis is still whole.
 const WHOLE: Duration = Duration::from_secs(1);
@@ -93,28 +93,15 @@ async fn rows(handle: &Handle) -> Result<u64> {
     Ok(rows)
 }
 
-fn calls(bench: &Bench, members: &Members) -> Result<(Call, Arc<Dealt>)> {
-    let dealt = Arc::new(Dealt::default());
-    Ok((People::new(bench, members, Place::Router)?.decks(bench.arguments.cards, Arc::clone(&dealt)), dealt))
-}
-
 async fn decks(bench: &mut Bench, name: &str, what: &str, members: &Members, plan: &ColdStart) -> Result<()> {
-    let (send, dealt) = calls(bench, members)?;
-    let target = Target {
-        scenario: name.to_owned(),
-        what: what.to_owned(),
-        place: Some(Place::Router),
-        send,
-        prepare: None,
-        note: Some(Arc::new(move || dealt.said())),
-    };
+    let target = deck_target(bench, members, name, what)?;
     moderate_at(bench, &target, plan.rate, Duration::from_secs(plan.seconds)).await
 }
 
 /// Everything is taken out of Redis while people read; for how long answers fail.
 async fn wipe_under_load(bench: &mut Bench, name: &str, members: &Members, plan: &ColdStart) -> Result<()> {
     say(&format!("{name}: Redis is wiped under load"));
-    let (send, _) = calls(bench, members)?;
+    let send = deck_target(bench, members, name, "")?.send;
     let length = Duration::from_secs(plan.wiped_seconds);
     let failed: Arc<Mutex<Option<(Instant, Instant)>>> = Arc::default();
     let noted = Arc::clone(&failed);

@@ -15,12 +15,27 @@ use crate::bench::{Bench, Place};
 use crate::graph::{ask, body, mutate};
 use crate::population::{Conversation, Member, Members};
 use crate::schedule::{Answer, exact};
+use crate::steps::Target;
 
 /// Of so many likes, the last one returns the one before it.
 const RETURNED_ONE_IN: u64 = 10;
 
 /// Sends the request of a number.
 pub type Call = Arc<dyn Fn(u64) -> BoxFuture<'static, Answer> + Send + Sync>;
+
+/// These members' decks through the router, with how many cards an answer had as its note.
+pub fn deck_target(bench: &Bench, members: &Members, scenario: &str, what: &str) -> Result<Target> {
+    let dealt = Arc::new(Dealt::default());
+    let send = People::new(bench, members, Place::Router)?.decks(bench.arguments.cards, Arc::clone(&dealt));
+    Ok(Target {
+        scenario: scenario.to_owned(),
+        what: what.to_owned(),
+        place: Some(Place::Router),
+        send,
+        prepare: None,
+        note: Some(Arc::new(move || dealt.said())),
+    })
+}
 
 /// Members in turn at one place of the graph.
 #[derive(Clone)]
