@@ -33,6 +33,7 @@ pub mod progress;
 pub mod roll;
 pub mod servers;
 pub mod stack;
+pub mod state;
 pub mod supervisor;
 pub mod wiring;
 

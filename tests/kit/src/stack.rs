@@ -1,6 +1,6 @@
 //! The whole, in order: servers, tables and topics, keys, writer and API, router, people.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::handle::Handle;
 use crate::info::{Faults, PostgresInfo, StackInfo};
 use crate::links::{self, Links};
 use crate::options::StackOptions;
+use crate::pids;
 use crate::population;
 use crate::ports::{Copy, Ports};
 use crate::process::{Process, Spec};
@@ -26,9 +27,9 @@ use crate::progress::Progress;
 use crate::servers::ready::Ready;
 use crate::servers::redis::Redis;
 use crate::servers::{Folders, kafka, postgres, private_folder};
+use crate::state::{Owned, clear, keep_last_logs, private_state};
 use crate::supervisor::Supervisor;
 use crate::wiring::{self, Told};
-use crate::{pids, servers};
 
 /// Debug builds on two busy cores, and a projector that reads a whole log first.
 const OURS_READY_WITHIN: Duration = Duration::from_mins(2);
@@ -324,72 +325,6 @@ async fn make_keys(binaries: &Binaries, keys: &Path, root: &Path) -> Result<()> 
     let present = fs::read_dir(keys).context("reading the keys' folder")?.next().is_some();
     if !present {
         binaries.run("velvet", &["keys", "--out", &path_text(keys)], root).await?;
-    }
-    Ok(())
-}
-
-/// Closed to others' reading, but passable, as PostgreSQL's account must get to its folder below.
-fn private_state(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    private_folder(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o711))
-        .with_context(|| format!("opening {} for passing", path.display()))
-}
-
-/// Logs of the run before stay readable; those before that go, so that they never fill the disk.
-fn keep_last_logs(logs: &Path) {
-    let last = logs.with_extension("last");
-    // Both may be absent.
-    let _ = fs::remove_dir_all(&last);
-    let _ = fs::rename(logs, &last);
-}
-
-/// Who holds the file owns the state folder; the kernel lets go of it however the owner ends.
-#[derive(Debug)]
-struct Owned(File);
-
-impl Owned {
-    fn take(state: &Path) -> Result<Self> {
-        let path = state.join("lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))?;
-        file.try_lock().with_context(|| {
-            let state = state.display();
-            format!("another stack uses {state}: end it (dev/down), or set VELVET_STATE_DIR to another folder")
-        })?;
-        Ok(Self(file))
-    }
-}
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        // A child that does not run its program yet has the file too, so closing it here is not enough.
-        let _ = self.0.unlock();
-    }
-}
-
-/// Whether somebody owns the state folder.
-pub fn is_owned(state: &Path) -> bool {
-    let file = File::options().write(true).open(state.join("lock"));
-    file.is_ok_and(|file| file.try_lock().is_err())
-}
-
-/// Removes what an earlier stack has left in its folder, but for the lock.
-fn clear(state: &Path) -> Result<()> {
-    let known = ["data", "logs", "pids", "keys", "schema", "postgres", "told", "clocks", "supergraphs"];
-    let known = known.map(|name| state.join(name));
-    disks::unmount_below(&[&state.join("data"), &state.join("postgres"), &servers::postgres::outside(state)]);
-    for folder in known.into_iter().chain([servers::postgres::outside(state)]) {
-        if folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
-        }
-    }
-    for file in ["stack.json", population::MARK, "postgres-password"] {
-        let _ = fs::remove_file(state.join(file));
     }
     Ok(())
 }

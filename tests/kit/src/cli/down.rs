@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use velvet_kit::stack::is_owned;
+use velvet_kit::state::is_owned;
 use velvet_kit::{StackInfo, pids, until};
 
 /// Every part may take its whole bound, one after the other.
