@@ -34,6 +34,9 @@ use velvet_kit::{Handle, until};
 /// Until the last events have come over the last reconnects.
 const HEARD_WITHIN: Duration = Duration::from_secs(30);
 
+/// A rebuild of all that the seeds before have left as well, on a machine that has other things to do.
+const REBUILT_WITHIN: Duration = Duration::from_mins(5);
+
 /// Refutations of which the smallest is told; those of the invariants that come first are the plainest.
 const STORIES_MAX: usize = 20;
 
@@ -218,6 +221,8 @@ async fn hear_out(evidence: &mut Evidence, history: &History) {
 /// Wipes Redis, and what people see once it is whole again; the last look when it stays different.
 async fn rebuild(stack: &Handle, world: &World, before: &BTreeMap<Uuid, View>) -> Result<BTreeMap<Uuid, View>> {
     stack.wipe_redis().await?;
+    // How long that takes is the machine's affair; what is seen afterwards is judged.
+    until("Redis to be rebuilt", REBUILT_WITHIN, || is_ready(stack)).await?;
     let last = Mutex::new(BTreeMap::new());
     let same = until("the views to be as they were", HEALED, || async {
         let now = see(stack, world).await?;
@@ -229,4 +234,11 @@ async fn rebuild(stack: &Handle, world: &World, before: &BTreeMap<Uuid, View>) -
     // The checker says what differs.
     let _ = same.await;
     Ok(last.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// An API is not ready while Redis' content is not whole.
+async fn is_ready(stack: &Handle) -> Result<()> {
+    let answer = reqwest::get(format!("{}/ready", stack.info.api_url)).await.context("asking whether it is ready")?;
+    ensure!(answer.status().is_success(), "{}", answer.text().await?);
+    Ok(())
 }

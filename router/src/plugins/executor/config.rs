@@ -26,9 +26,9 @@ pub enum Operations {
     /// None.
     Apollo,
     /// Those of partners and of manifests that are called by id.
-    #[default]
     Registered,
     /// Each that has run before, by whatever it is called.
+    #[default]
     Known,
 }
 
@@ -49,8 +49,8 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_refused_and_the_rest_has_defaults() {
-        let config: ExecutorConfig = serde_yaml::from_str("{propagate: [authorization], operations: known}").unwrap();
-        assert_eq!((config.operations, config.timeout_ms), (Operations::Known, 15_000));
+        let config: ExecutorConfig = serde_yaml::from_str("{propagate: [authorization], operations: apollo}").unwrap();
+        assert_eq!((config.operations, config.timeout_ms), (Operations::Apollo, 15_000));
         for unknown in ["operations: all", "timeout: 1s", "propagates: []"] {
             assert!(serde_yaml::from_str::<ExecutorConfig>(unknown).is_err(), "{unknown}");
         }

@@ -18,6 +18,8 @@ use super::{Executor, Object, Offered, metrics};
 
 /// A body up to which a text is looked for in it.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// A text that anybody may send, not only who has registered it: what is kept of it is bounded by number.
+const SENT_TEXT_BYTES_MAX: usize = 8 * 1024;
 
 /// In front of Apollo Router's own part of the pipeline.
 pub(super) struct Front {
@@ -97,14 +99,14 @@ struct Sent {
     extensions: Option<Object>,
 }
 
-/// Nothing when there is more to it than a text and its variables.
+/// Nothing when there is more to it than a text and its variables, or it is longer than what is kept for anybody.
 fn read(body: &[u8]) -> Option<Offered> {
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return None;
     }
     let sent: Sent = serde_json::from_slice(body).ok()?;
     let by_hash = sent.extensions.is_some_and(|extensions| extensions.contains_key("persistedQuery"));
-    (!by_hash).then(|| Offered {
+    (!by_hash && sent.query.len() <= SENT_TEXT_BYTES_MAX).then(|| Offered {
         text: sent.query.into(),
         operation_name: sent.operation_name.map(Into::into),
         variables: sent.variables.unwrap_or_default(),
