@@ -51,7 +51,9 @@ impl Service<router::Request> for Front {
                 if let Some(answer) = executor.answer(&request.context, headers, &offered).await {
                     return answer;
                 }
-                metrics::LEFT.increment();
+                if Record::of(&request.context).is_none() {
+                    metrics::LEFT.increment();
+                }
             }
             inner.oneshot(request).await
         })

@@ -113,6 +113,9 @@ pub struct Graph {
 /// From this seed on, all that is wrong are values that look as if they were of their type.
 pub const NEARLY_RIGHT: u32 = 100;
 
+/// With this seed everything is as the schema says, and every entity is there.
+pub const SOUND: u32 = 0;
+
 /// How a caller marks its requests, in a header that goes on to the subgraphs: `<who>-<seed>-<faults>`.
 pub const MARK: &str = "x-forwarded-for";
 
@@ -162,9 +165,9 @@ async fn answer(
     let mut hasher = DefaultHasher::new();
     (seed, &subgraph, request.to_string()).hash(&mut hasher);
     let mut random = StdRng::seed_from_u64(hasher.finish());
-    let nearly_right = seed.parse::<u32>().unwrap() >= NEARLY_RIGHT;
+    let seed = seed.parse::<u32>().unwrap();
     let (faults, nearly): (f64, f64) = match faults.parse::<f64>().unwrap() / 100.0 {
-        part if nearly_right => (0.0, part),
+        part if seed >= NEARLY_RIGHT => (0.0, part),
         part => (part, 0.0),
     };
     let schema = &graph.schemas[subgraph.as_str()];
@@ -179,6 +182,7 @@ async fn answer(
         random,
         faults: if fault.is_some() { 0.0 } else { faults },
         nearly,
+        absent: if seed == SOUND { 0.0 } else { 0.02 },
         errors: Vec::new(),
         path: Vec::new(),
     };
@@ -246,6 +250,8 @@ struct Maker<'a> {
     faults: f64,
     /// How likely it only looks as it should.
     nearly: f64,
+    /// How likely an entity is not there, besides.
+    absent: f64,
     errors: Vec<Value>,
     path: Vec<Value>,
 }
@@ -279,7 +285,7 @@ impl<'a> Maker<'a> {
     fn entities(&mut self, sets: &[&'a SelectionSet]) -> Value {
         let representations = self.variables["representations"].as_array().unwrap().clone();
         let one = |(number, known): (usize, Value)| {
-            if self.random.random_bool(0.02 + self.faults) {
+            if self.random.random_bool(self.absent + self.faults) {
                 return Value::Null;
             }
             self.path.push(number.into());

@@ -16,6 +16,13 @@ pub struct Operation {
     pub variables: Value,
 }
 
+impl Operation {
+    /// Whether nothing in it makes a plan of a kind that is Apollo Router's.
+    pub fn is_plain(&self) -> bool {
+        !["@skip", "@include", "... on"].iter().any(|part| self.text.contains(part))
+    }
+}
+
 struct Maker<'s> {
     schema: &'s Schema,
     random: StdRng,
