@@ -85,14 +85,11 @@ impl Front {
         }
     }
 
-    /// How much a router has been asked.
-    pub fn asked_of(&self, url: &str) -> usize {
+    /// How much each router has been asked, by its address.
+    pub fn asked(&self) -> HashMap<String, usize> {
         let routers = self.routers.read().map(|routers| routers.clone()).unwrap_or_default();
-        routers
-            .iter()
-            .filter(|router| router.stack.info.router_url == url)
-            .map(|r| r.asked.load(Ordering::Relaxed))
-            .sum()
+        let asked = |router: &Router| (router.stack.info.router_url.clone(), router.asked.load(Ordering::Relaxed));
+        routers.iter().map(asked).collect()
     }
 
     /// Those that are ready, the one whose turn it is first, and then the others.

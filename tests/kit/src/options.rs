@@ -106,10 +106,10 @@ impl StackOptions {
         })
     }
 
-    /// Two or three of everything, so that any one may be missed, and all that a nemesis wants.
+    /// Two or three of everything, so that any one may be missed.
     #[must_use]
     pub fn redundant(self) -> Self {
-        Self { copies: 2, brokers: 3, redis_replicas: true, faults: true, ..self }
+        Self { copies: 2, brokers: 3, redis_replicas: true, ..self }
     }
 
     /// Redis servers, replicas among them.

@@ -1,6 +1,7 @@
 //! A fourth Kafka broker, which takes its part of the log: Kafka's own tools, as docs/operations.md has them.
 
 use anyhow::{Context, Result, ensure};
+use rdkafka::metadata::{Metadata, MetadataPartition};
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},
@@ -9,12 +10,11 @@ use std::{
     process::Stdio,
     time::Duration,
 };
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use velvet_kernel::log::{Stage, Topic};
 use velvet_kit::{
     Handle,
-    progress::Progress,
-    servers::{kafka::install, run},
+    servers::{kafka, ready, run},
     until,
 };
 
@@ -28,7 +28,6 @@ const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsComman
 pub struct Broker {
     _process: Child,
     folder: PathBuf,
-    classes: String,
 }
 
 /// A line of a properties file.
@@ -48,26 +47,15 @@ impl Broker {
         let properties = folder.join("server.properties");
         fs::write(&properties, of_a_broker(&first, port, &folder.join("log"))).context("writing Kafka's properties")?;
         let meta = fs::read_to_string(data.join("kafka/log/meta.properties")).context("reading the cluster's id")?;
-        let classes = format!("{}/*", install(Progress::new(true)).await?.display());
-        let mut format = Command::new("java");
-        format.args([
-            "-cp",
-            classes.as_str(),
-            "kafka.tools.StorageTool",
-            "format",
-            "-t",
-            property(&meta, "cluster.id")?,
-            "-c",
-        ]);
-        run(format.arg(&properties), None, TOOL_WITHIN).await.context("formatting a broker's storage")?;
+        let cluster = property(&meta, "cluster.id")?;
+        let storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", text(&properties)?];
+        run(&mut kafka::program(&storage).await?, None, TOOL_WITHIN).await.context("formatting a broker's storage")?;
 
         let log = stack.info.state.join("logs").join(format!("kafka-{}.log", NODE - 1));
         let log = File::create(&log).with_context(|| format!("writing {}", log.display()))?;
-        let process = Command::new("java")
-            .arg("-Xmx512m")
-            .arg(format!("-Dlog4j2.configurationFile={}", data.join("kafka/log4j2.yaml").display()))
-            .args(["-cp", classes.as_str(), "kafka.Kafka"])
-            .arg(&properties)
+        let logging = format!("-Dlog4j2.configurationFile={}", data.join("kafka/log4j2.yaml").display());
+        let process = kafka::program(&["-Xmx512m", &logging, "kafka.Kafka", text(&properties)?])
+            .await?
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("sharing a log")?)
@@ -75,9 +63,9 @@ impl Broker {
             .kill_on_drop(true)
             .spawn()
             .context("starting a broker")?;
-        let broker = Self { _process: process, folder, classes };
+        let broker = Self { _process: process, folder };
         until("the broker to be one of the cluster", UP_WITHIN, || async {
-            let known = velvet_kit::servers::ready::brokers_known(&stack.info.kafka_brokers).await?;
+            let known = ready::brokers_known(&stack.info.kafka_brokers).await?;
             ensure!(known == NODE, "{known} of {NODE}");
             Ok(())
         })
@@ -97,28 +85,30 @@ impl Broker {
         fs::write(&wanted, json!({ "version": 1, "topics": topics }).to_string()).context("naming the topics")?;
         let others = (1..NODE).map(|node| node.to_string()).collect::<Vec<_>>().join(",");
         let asked = ["--generate", "--topics-to-move-json-file", text(&wanted)?, "--broker-list", &others];
-        let told = self.tool(stack, &asked).await?;
+        let told = reassign(stack, &asked).await?;
         let now = told.lines().skip_while(|line| !line.starts_with("Current")).nth(1).context("what is where")?;
         let mut plan: Value = serde_json::from_str(now).context("reading what is where")?;
         let count = give_part(&mut plan)?;
         let file = self.folder.join("plan.json");
         fs::write(&file, plan.to_string()).context("writing the plan")?;
-        self.tool(stack, &["--execute", "--reassignment-json-file", text(&file)?]).await?;
+        reassign(stack, &["--execute", "--reassignment-json-file", text(&file)?]).await?;
         until("the partitions to have moved", MOVED_WITHIN, || async {
-            let told = self.tool(stack, &["--verify", "--reassignment-json-file", text(&file)?]).await?;
-            ensure!(!told.contains("still in progress") && told.contains("completed"), "{told}");
+            let has_copies = |metadata: &Metadata| held(metadata, NODE);
+            let held = ready::described(&stack.info.kafka_brokers, has_copies).await?;
+            ensure!(held == count, "{held} of {count}");
             Ok(())
         })
         .await?;
+        let told = reassign(stack, &["--verify", "--reassignment-json-file", text(&file)?]).await?;
+        ensure!(!told.contains("still in progress") && told.contains("completed"), "{told}");
         Ok(count)
     }
+}
 
-    async fn tool(&self, stack: &Handle, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new("java");
-        command.args(["-XX:TieredStopAtLevel=1", "-cp", self.classes.as_str(), REASSIGN]);
-        command.args(["--bootstrap-server", &stack.info.kafka_brokers]).args(arguments);
-        run(&mut command, None, TOOL_WITHIN).await.context("moving partitions")
-    }
+async fn reassign(stack: &Handle, arguments: &[&str]) -> Result<String> {
+    let mut command = kafka::program(&[REASSIGN]).await?;
+    command.args(["--bootstrap-server", &stack.info.kafka_brokers]).args(arguments);
+    run(&mut command, None, TOOL_WITHIN).await.context("moving partitions")
 }
 
 /// The new broker has a copy of three partitions out of four, in the place of one that does not lead.
@@ -133,6 +123,15 @@ fn give_part(plan: &mut Value) -> Result<usize> {
         copy.map(|copy| *copy = json!(NODE)).is_some()
     });
     Ok(partitions.len())
+}
+
+/// How many partitions have a copy on a node that has all that the others have, and no more copies than they are to have.
+fn held(metadata: &Metadata, node: usize) -> usize {
+    let is_settled = |partition: &&MetadataPartition| {
+        let has = |nodes: &[i32]| nodes.iter().any(|known| usize::try_from(*known) == Ok(node));
+        has(partition.isr()) && partition.replicas().len() < node
+    };
+    metadata.topics().iter().map(|topic| topic.partitions().iter().filter(is_settled).count()).sum()
 }
 
 /// As the first node, but for what is its own, and without a vote.

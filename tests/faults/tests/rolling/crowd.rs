@@ -18,8 +18,9 @@ use velvet_faults::{
 use velvet_kit::{Handle, client::Response, until};
 
 const PAIRS: usize = 3;
-/// Long enough that each has asked each router something.
-const SETTLED: Duration = Duration::from_secs(3);
+/// Each of a pair asks in turn, and routers have their turns.
+const ASKED: usize = 4 * PAIRS;
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 const SEND: &str = "mutation($input: SendMessageInput!) { sendMessage(input: $input) {
     __typename ... on MessageSent { message { position } }
 } }";
@@ -62,10 +63,17 @@ impl Asked {
     }
 }
 
-/// Waits a while in which nothing happens to the stack.
-pub async fn settled() -> Result<()> {
-    tokio::time::sleep(SETTLED).await;
-    Ok(())
+/// Waits until each router has been asked so much that everybody will have asked it something.
+pub async fn settled(front: &Front) -> Result<()> {
+    let before = front.asked();
+    until("every router to be asked", SETTLED_WITHIN, || async {
+        for (router, asked) in front.asked() {
+            let asked = asked - before.get(&router).unwrap_or(&0);
+            ensure!(asked >= ASKED, "{router} was asked {asked} times");
+        }
+        Ok(())
+    })
+    .await
 }
 
 impl Crowd {

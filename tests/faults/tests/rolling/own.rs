@@ -25,7 +25,7 @@ impl OwnStack {
         let log = shared.info.state.join("logs/redundant.log");
         let log = File::create(&log).with_context(|| format!("writing {}", log.display()))?;
         let mut owner = Command::new(Binaries::find(&shared.info.root, Profile::Debug)?.path("velvet-stack"))
-            .args(["run", "--redundant", "--", "cat"])
+            .args(["run", "--redundant", "--unharmed", "--", "cat"])
             .current_dir(&shared.info.root)
             .env("VELVET_STATE_DIR", &state)
             // It ends with its input: when it is asked to, and when this process is gone.

@@ -81,9 +81,12 @@ struct Run {
     /// How many `PostgreSQL` primaries share the shards.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
     primaries: u8,
-    /// Two or three of everything, so that any one may be missed.
+    /// Two or three of everything, so that any one may be missed, and all that a nemesis wants.
     #[arg(long)]
     redundant: bool,
+    /// Nothing for a nemesis: connections that nobody can cut, disks and clocks that are right.
+    #[arg(long, requires = "redundant")]
+    unharmed: bool,
     /// Lets `PostgreSQL` sync to disk, as benches need it and tests do not.
     #[arg(long)]
     fsync: bool,

@@ -21,6 +21,7 @@ impl Run {
         let mut options = StackOptions::test(root)?;
         if self.redundant {
             options = options.redundant();
+            options.faults = !self.unharmed;
         }
         self.common.apply(&mut options);
         options.primaries = usize::from(self.primaries);

@@ -84,7 +84,11 @@ impl Cluster<'_> {
         let log4j = folder.join("log4j2.yaml");
         fs::write(&log4j, LOG4J).context("writing Kafka's log configuration")?;
         if !data.join("meta.properties").is_file() {
-            format_storage(&self.java, &self.classes, &log4j, &properties, &self.id).await?;
+            let log = format!("-Dlog4j2.configurationFile={}", log4j.display());
+            let mut format =
+                tool(&self.java, &self.classes, &self.archive, &[&log, "kafka.tools.StorageTool", "format"]);
+            format.args(["--ignore-formatted", "-t", &self.id, "-c"]).arg(&properties);
+            run(&mut format, None, FORMAT_WITHIN).await.context("formatting Kafka's storage")?;
         }
         let address = format!("127.0.0.1:{}", self.nodes[index].0);
         let mut args = heap_arguments();
@@ -183,14 +187,22 @@ fn cache_dir() -> Result<PathBuf> {
     Ok(base.join("velvet"))
 }
 
-async fn format_storage(java: &Path, classes: &str, log4j: &Path, properties: &Path, cluster: &str) -> Result<()> {
+/// One of Kafka's own programs, which begins with its arguments after the class; options of Java come before it.
+pub async fn program(arguments: &[&str]) -> Result<Command> {
+    let java = find_program("java", &[]).context("java is not installed (package openjdk-17-jre-headless)")?;
+    let home = install(Progress::new(true)).await?;
+    let archive = archive(&home, &java);
+    Ok(tool(&java, &format!("{}/*", home.display()), &archive, arguments))
+}
+
+/// Quick to start: with the classes of the archive when there is one, and without the compiler for what runs long.
+fn tool(java: &Path, classes: &str, archive: &Archive, arguments: &[&str]) -> Command {
     let mut command = Command::new(java);
+    if archive.leaves.is_none() {
+        command.args(&archive.args);
+    }
+    command.args(["-XX:TieredStopAtLevel=1", "-cp", classes]).args(arguments);
     command
-        .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
-        .args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", classes, "kafka.tools.StorageTool", "format"])
-        .args(["--ignore-formatted", "-t", cluster, "-c"])
-        .arg(properties);
-    run(&mut command, None, FORMAT_WITHIN).await.context("formatting Kafka's storage").map(drop)
 }
 
 /// A small heap needs no collector with threads of its own, and a broker among a dozen processes on a few cores

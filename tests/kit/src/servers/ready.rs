@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::Metadata;
 use tokio::process::Command;
 
 use super::redis::open;
@@ -64,6 +65,14 @@ async fn http(url: &str) -> Result<()> {
 
 /// How many brokers these name.
 pub async fn brokers_known(brokers: &str) -> Result<usize> {
+    described(brokers, |metadata| metadata.brokers().len()).await
+}
+
+/// What Kafka's metadata say.
+pub async fn described<T: Send + 'static>(
+    brokers: &str,
+    read: impl FnOnce(&Metadata) -> T + Send + 'static,
+) -> Result<T> {
     let brokers = brokers.to_owned();
     tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = ClientConfig::new()
@@ -72,7 +81,7 @@ pub async fn brokers_known(brokers: &str) -> Result<usize> {
             .create()
             .context("making a Kafka client")?;
         let metadata = consumer.fetch_metadata(None, QUESTION).context("asking Kafka for its metadata")?;
-        Ok(metadata.brokers().len())
+        Ok(read(&metadata))
     })
     .await
     .context("asking Kafka")?
