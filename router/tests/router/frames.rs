@@ -7,21 +7,21 @@ use tokio::time::timeout;
 
 use crate::process::{PATIENCE, eventually, start};
 
-const FINAL: u8 = 0x80;
+pub const FINAL: u8 = 0x80;
 const RESERVED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 const CONTINUATION: u8 = 0;
-const TEXT: u8 = 1;
+pub const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 0xa;
 const KEY: [u8; 4] = [1, 2, 3, 4];
 
 /// A connection after the handshake, on which any bytes can be sent.
-struct Raw(TcpStream);
+pub struct Raw(TcpStream);
 
 impl Raw {
-    async fn open(port: u16) -> Self {
+    pub async fn open(port: u16) -> Self {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let request = format!(
             "GET /ws HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
@@ -41,7 +41,7 @@ impl Raw {
         raw
     }
 
-    async fn send(&mut self, bytes: &[u8]) {
+    pub async fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.unwrap();
     }
 
@@ -57,6 +57,14 @@ impl Raw {
         timeout(PATIENCE, reading).await.expect("nothing came")
     }
 
+    /// All bytes that still come, to the end of the connection.
+    pub async fn rest(mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // A connection that is reset has ended too.
+        let _ = timeout(PATIENCE, self.0.read_to_end(&mut bytes)).await.expect("no end came");
+        bytes
+    }
+
     /// The code of the close frame, and that nothing follows it.
     async fn close_code(mut self, what: &str) -> u16 {
         let Some((opcode, payload)) = self.frame().await else { panic!("{what}: lost without a close frame") };
@@ -69,7 +77,7 @@ impl Raw {
 }
 
 /// A masked frame, as clients send them.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first, MASKED | u8::try_from(payload.len()).unwrap()];
     bytes.extend(KEY);
     bytes.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));

@@ -7,6 +7,7 @@ mod calls;
 mod check;
 mod client;
 mod compose;
+mod deaf;
 mod drain;
 mod executor;
 mod federation;
