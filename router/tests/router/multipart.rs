@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::process::{eventually, start};
-use crate::streams::{Item, MULTIPART, SSE, Stream, post, refusal, token};
+use crate::streams::{Item, MULTIPART, SSE, Stream, overrun_one, post, refusal, token};
 
 #[tokio::test]
 async fn an_event_is_a_part_with_what_other_subgraphs_know() {
@@ -93,13 +93,7 @@ async fn a_slow_reader_is_told_so() {
     let stack = start("plugins: {velvet.subscriptions: {client: {queue_bytes_max: 200000}}}").await;
     let mut slow = Stream::open(&stack, MULTIPART, "alice", "subscription { texts }").await;
     stack.streaming(1).await;
-    let text = "x".repeat(50_000);
-    for _ in 0..500 {
-        stack.world().post(&text, "ann");
-    }
-    eventually("the slow one is found", async || stack.router.metric("velvet_router_sockets_slow_total").await == 1)
-        .await;
-    eventually("it holds no place", async || stack.router.metric("velvet_router_sockets").await == 0).await;
+    overrun_one(&stack).await;
     let errors = loop {
         match slow.said().await {
             Item::Next(..) => {}

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::process::{eventually, start};
-use crate::streams::{Item, SSE, Stream, post, refusal, token};
+use crate::streams::{Item, SSE, Stream, overrun_one, post, refusal, token};
 
 #[tokio::test]
 async fn an_event_comes_with_its_cursor_and_what_other_subgraphs_know() {
@@ -181,14 +181,7 @@ async fn a_slow_reader_is_cut_off_to_come_back() {
     let stack = start("plugins: {velvet.subscriptions: {client: {queue_bytes_max: 200000}}}").await;
     let mut slow = Stream::open(&stack, SSE, "alice", "subscription { texts }").await;
     stack.streaming(1).await;
-    // More than the kernel's buffers and the queue hold.
-    let text = "x".repeat(50_000);
-    for _ in 0..500 {
-        stack.world().post(&text, "ann");
-    }
-    eventually("the slow one is found", async || stack.router.metric("velvet_router_sockets_slow_total").await == 1)
-        .await;
-    eventually("it holds no place", async || stack.router.metric("velvet_router_sockets").await == 0).await;
+    overrun_one(&stack).await;
     let mut last = String::new();
     let end = loop {
         match slow.item().await {

@@ -4,7 +4,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::process::{PATIENCE, Stack};
+use crate::process::{PATIENCE, Stack, eventually};
 
 pub const SSE: &str = "text/event-stream";
 pub const MULTIPART: &str = "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0,application/json";
@@ -44,6 +44,17 @@ pub async fn post(stack: &Stack, accept: &str, headers: &[(&str, &str)], body: &
         request = request.header(*name, *value);
     }
     request.send().await.unwrap()
+}
+
+/// Posts more than the kernel's buffers and a client's queue hold, until the one who does not read has lost its place.
+pub async fn overrun_one(stack: &Stack) {
+    let text = "x".repeat(50_000);
+    for _ in 0..500 {
+        stack.world().post(&text, "ann");
+    }
+    eventually("the slow one is found", async || stack.router.metric("velvet_router_sockets_slow_total").await == 1)
+        .await;
+    eventually("it holds no place", async || stack.router.metric("velvet_router_sockets").await == 0).await;
 }
 
 /// The status and the code of the first error of an answer in JSON. Apollo Router's refusal of a request that was not

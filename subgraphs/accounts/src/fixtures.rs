@@ -36,3 +36,11 @@ pub(crate) fn user(email: &str) -> Box<UserRow> {
         Decision::Refused => unreachable!("the address is free"),
     }
 }
+
+/// Numbers that look like chance and follow from the first.
+pub(crate) fn numbers(mut last: u64) -> impl FnMut() -> u64 {
+    move || {
+        last = last.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        last >> 33
+    }
+}

@@ -2,13 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use std::{
-    fs::File,
     net::{SocketAddr, TcpListener},
-    process::Stdio,
     time::Duration,
 };
-use tokio::process::{Child, Command};
-use velvet_kit::{Handle, Profile, binaries::Binaries, client::Client, until};
+use tokio::process::Child;
+use velvet_kit::{Handle, binaries::Binaries, client::Client, until};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -23,18 +21,12 @@ impl SecondApi {
     /// Starts one on the stack's configuration, but for these settings (`SECTION__KEY`). It serves and does not project.
     pub async fn start(stack: &Handle, settings: &[(&str, &str)]) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).context("a free port")?;
-        let path = stack.info.state.join("logs/second-api.log");
-        let log = File::options().create(true).append(true).open(&path).context("opening a log file")?;
-        let process = Command::new(Binaries::find(&stack.info.root, Profile::Debug)?.path("velvet"))
+        let process = Binaries::beside(&stack.info, "velvet", "second-api")?
             .arg("--config")
             .arg(&stack.info.config)
             .arg("serve")
             .env("VELVET_API__LISTEN", address.to_string())
             .envs(settings.iter().map(|(name, value)| (format!("VELVET_{name}"), value)))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("sharing a log file")?)
-            .stderr(log)
-            .kill_on_drop(true)
             .spawn()
             .context("starting a second API")?;
         let api = Self { address, _process: process };

@@ -15,18 +15,18 @@ pub struct Target {
     pub name: &'static str,
     /// Reads an input; it must neither panic nor take long.
     pub run: fn(&[u8]),
-    /// What inputs are made of.
-    pub words: &'static [&'static str],
+    /// What inputs are made of, by kind.
+    pub words: &'static [&'static [&'static str]],
 }
 
 /// All targets. Whatever else reads a client's bytes gets a line here and a folder of inputs.
 pub const TARGETS: &[Target] = &[
-    Target { name: "operation", run: targets::operation, words: targets::GRAPHQL },
-    Target { name: "body", run: targets::body, words: targets::JSON },
-    Target { name: "socket", run: targets::socket, words: targets::MESSAGES },
-    Target { name: "cursor", run: targets::cursor, words: targets::CURSORS },
-    Target { name: "manifest", run: targets::manifest, words: targets::MANIFESTS },
-    Target { name: "key", run: targets::key, words: targets::KEYS },
+    Target { name: "operation", run: targets::operation, words: &[targets::GRAPHQL] },
+    Target { name: "body", run: targets::body, words: &[targets::JSON, targets::BODIES] },
+    Target { name: "socket", run: targets::socket, words: &[targets::JSON, targets::MESSAGES] },
+    Target { name: "cursor", run: targets::cursor, words: &[targets::CURSORS] },
+    Target { name: "manifest", run: targets::manifest, words: &[targets::JSON, targets::MANIFESTS] },
+    Target { name: "key", run: targets::key, words: &[targets::KEYS] },
 ];
 
 /// A target by its name.

@@ -36,7 +36,7 @@ const INPUT_BYTES_MAX: usize = 64 * 1024;
 const MUTATIONS_MAX: usize = 8;
 
 /// An input made from one of the corpus.
-pub fn input(numbers: &mut Numbers, corpus: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
+pub fn input(numbers: &mut Numbers, corpus: &[Vec<u8>], words: &[&[&str]]) -> Vec<u8> {
     let mut input = numbers.one(corpus).cloned().unwrap_or_default();
     for _ in 0..=numbers.below(MUTATIONS_MAX) {
         mutate(numbers, &mut input, corpus, words);
@@ -45,7 +45,7 @@ pub fn input(numbers: &mut Numbers, corpus: &[Vec<u8>], words: &[&str]) -> Vec<u
     input
 }
 
-fn mutate(numbers: &mut Numbers, input: &mut Vec<u8>, corpus: &[Vec<u8>], words: &[&str]) {
+fn mutate(numbers: &mut Numbers, input: &mut Vec<u8>, corpus: &[Vec<u8>], words: &[&[&str]]) {
     let place = numbers.below(input.len() + 1);
     match numbers.below(7) {
         0 => {
@@ -59,6 +59,7 @@ fn mutate(numbers: &mut Numbers, input: &mut Vec<u8>, corpus: &[Vec<u8>], words:
             }
         }
         2 => {
+            let words = numbers.one(words).copied().unwrap_or_default();
             let word = numbers.one(words).copied().unwrap_or_default();
             input.splice(place..place, word.bytes());
         }
@@ -91,7 +92,7 @@ mod tests {
         let corpus = [b"{ me }".to_vec(), Vec::new()];
         let inputs = |seed| {
             let mut numbers = Numbers::new(seed);
-            (0..200).map(|_| input(&mut numbers, &corpus, &["first: "])).collect::<Vec<_>>()
+            (0..200).map(|_| input(&mut numbers, &corpus, &[&["first: "]])).collect::<Vec<_>>()
         };
         assert_eq!(inputs(7), inputs(7));
         assert_ne!(inputs(7), inputs(8));

@@ -64,20 +64,15 @@ pub(crate) const GRAPHQL: &[&str] = &[
     "null",
 ];
 
-pub(crate) const JSON: &[&str] = &[
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    ":",
+pub(crate) const JSON: &[&str] = &["{", "}", "[", "]", ",", ":", "null"];
+
+pub(crate) const BODIES: &[&str] = &[
     "\"query\"",
     "\"operationName\"",
     "\"variables\"",
     "\"extensions\"",
     "\"\\u0061\"",
     "\"{ me }\"",
-    "null",
     "true",
     "1e400",
     "-0.0",
@@ -87,12 +82,6 @@ pub(crate) const JSON: &[&str] = &[
 ];
 
 pub(crate) const MESSAGES: &[&str] = &[
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    ":",
     "\"type\"",
     "\"id\"",
     "\"payload\"",
@@ -105,7 +94,6 @@ pub(crate) const MESSAGES: &[&str] = &[
     "\"Bearer a\"",
     "\"query\"",
     "\"variables\"",
-    "null",
     "7",
     "\\u0000",
     "\"1\"",
@@ -115,12 +103,6 @@ pub(crate) const CURSORS: &[&str] =
     &["-", "_", "=", "A", "0", "18446744073709551615", "18446744073709551616", "AAAAAAAA"];
 
 pub(crate) const MANIFESTS: &[&str] = &[
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    ":",
     "\"format\"",
     "\"apollo-persisted-query-manifest\"",
     "\"version\"",
@@ -133,7 +115,6 @@ pub(crate) const MANIFESTS: &[&str] = &[
     "\"type\"",
     "\"a/b\"",
     "\"{ a }\"",
-    "null",
     "\\u0000",
 ];
 

@@ -1,11 +1,14 @@
 //! Our own programs, as cargo has built them.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
+use crate::info::StackInfo;
 use crate::options::Profile;
 use crate::servers::run;
 
@@ -40,6 +43,21 @@ impl Binaries {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// One of them to be run beside a stack's own processes: it writes to a log of its name, and ends with SIGKILL when its
+    /// handle is dropped.
+    pub fn beside(stack: &StackInfo, program: &str, name: &str) -> Result<Command> {
+        let path = stack.state.join("logs").join(format!("{name}.log"));
+        let log = File::options().create(true).append(true).open(&path);
+        let log = log.with_context(|| format!("opening {}", path.display()))?;
+        let mut command = Command::new(Self::find(&stack.root, Profile::Debug)?.path(program));
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("sharing a log file")?)
+            .stderr(log)
+            .kill_on_drop(true);
+        Ok(command)
     }
 
     /// Runs one of them to its end.

@@ -17,6 +17,7 @@ use crate::info::{StackInfo, TEST_STACK};
 use crate::poll::until;
 use crate::servers::private_file;
 use crate::servers::redis::open_url;
+use crate::state::lock_file;
 
 /// Longer than any start or stop may take by itself.
 const ORDER_WITHIN: Duration = Duration::from_mins(3);
@@ -160,13 +161,7 @@ impl Handle {
     }
 
     async fn turn(&self, lock: fn(&File) -> Result<(), std::fs::TryLockError>) -> Result<Turn> {
-        let path: PathBuf = self.info.state.join("turn.lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))?;
+        let file = lock_file(&self.info.state.join("turn.lock"))?;
         until("a turn at the stack", TURN_WITHIN, || async { lock(&file).context("another test holds it") }).await?;
         Ok(Turn { _file: file })
     }

@@ -25,19 +25,19 @@ pub fn keep_last_logs(logs: &Path) {
     let _ = fs::rename(logs, &last);
 }
 
+/// A file to be locked, made when it is not there yet.
+pub fn lock_file(path: &Path) -> Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    file.with_context(|| format!("opening {}", path.display()))
+}
+
 /// Who holds the file owns the state folder; the kernel lets go of it however the owner ends.
 #[derive(Debug)]
 pub struct Owned(File);
 
 impl Owned {
     pub fn take(state: &Path) -> Result<Self> {
-        let path = state.join("lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))?;
+        let file = lock_file(&state.join("lock"))?;
         file.try_lock().with_context(|| {
             let state = state.display();
             format!("another stack uses {state}: end it (dev/down), or set VELVET_STATE_DIR to another folder")

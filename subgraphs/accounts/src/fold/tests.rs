@@ -368,11 +368,8 @@ proptest! {
             }
         }
         let mut rows: Vec<_> = [stale, log.rows(), log.rows()].concat();
-        let mut random = seed;
-        rows.sort_by_cached_key(|_| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            random >> 33
-        });
+        let mut next = fixtures::numbers(seed);
+        rows.sort_by_cached_key(|_| next());
         prop_assert_eq!(log.restored(rows), log.state);
     }
 }

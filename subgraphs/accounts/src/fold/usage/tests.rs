@@ -3,6 +3,7 @@
 use super::{super::Accounts, *};
 use crate::{
     event::{Fact, HourTally, KeyTally},
+    fixtures,
     fold::State,
     row::Row,
 };
@@ -177,11 +178,7 @@ proptest! {
     fn each_batch_counts_once((deliveries, cut, seed) in (deliveries(), 0..60_usize, any::<u64>())) {
         let mut log = Log::empty();
         let mut sent: BTreeMap<u8, Vec<UsageFact>> = BTreeMap::new();
-        let mut random = seed;
-        let mut next = move || {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            random >> 33
-        };
+        let mut next = fixtures::numbers(seed);
         for (index, (of, is_new, old, minutes, operation, calls)) in deliveries.into_iter().enumerate() {
             let now = log.after(minutes % 20).now;
             let batches = sent.entry(of).or_default();
