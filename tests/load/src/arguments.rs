@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 
 use crate::plan::{Change, Plan};
@@ -25,6 +25,9 @@ pub struct Arguments {
     /// How many subscribe in the scenario `subscribers`.
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=200_000))]
     pub subscribers: Option<u32>,
+    /// The Hive Router's program, which the scenario `graph` then sets beside ours.
+    #[arg(long, value_name = "PATH", env = "VELVET_HIVE_ROUTER")]
+    pub hive: Option<PathBuf>,
     /// Shows which scenarios have a file, and what they are about.
     #[arg(long)]
     pub list: bool,
@@ -109,6 +112,9 @@ pub const SOCKETS_PER_PERSON: u32 = 30;
 impl Arguments {
     /// Finds out what the names stand for.
     pub fn resolve(mut self, root: &Path) -> Result<Self> {
+        if let Some(program) = &self.hive {
+            ensure!(program.is_file(), "--hive: there is no {}", program.display());
+        }
         let subscribers = self.subscribers.map(|count| Change::of("subscribers", "count", i64::from(count)));
         let changes: Vec<Change> = self.changes.iter().cloned().chain(subscribers).collect();
         for name in &self.named {

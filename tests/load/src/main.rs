@@ -23,6 +23,7 @@ mod schedule;
 mod shards;
 mod slope;
 mod steps;
+mod turns;
 mod usage;
 
 use std::process::ExitCode;

@@ -17,6 +17,8 @@ use crate::raw::kafka::{Kafka, Record};
 use crate::schedule::exact;
 use crate::shards::schemas_of;
 
+/// Where swipes are appended.
+pub const SWIPES: &str = "matching.intake";
 /// Where messages are appended.
 pub const MESSAGES: &str = "messaging.intake";
 /// Longer than any scenario, as nobody renews these.

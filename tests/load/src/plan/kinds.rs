@@ -127,7 +127,28 @@ pub struct Steady {
     pub per_second: Rates,
 }
 
+/// One graph through several routers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Graph {
+    /// Who asks, in turn.
+    pub people: u32,
+    /// What each of them has of matches; even.
+    pub matches: u32,
+    /// In the conversation of each match.
+    pub messages: u32,
+    /// How often each operation is asked for.
+    pub small_per_second: f64,
+    pub medium_per_second: f64,
+    pub heavy_per_second: f64,
+    pub seconds: u64,
+    /// Whether the highest rate is looked for as well.
+    pub search: bool,
+}
+
 const PEOPLE_MAX: u32 = 1_000_000;
+/// What a page may ask for.
+const PAGE_MAX: u32 = 100;
 const SUBSCRIBERS_MAX: u32 = 200_000;
 const SECONDS_MAX: u64 = 3_600;
 const RATE_MAX: f64 = 100_000.0;
@@ -167,6 +188,7 @@ impl Kind {
                 ensure!((1..=steady.seconds).contains(&steady.sample_seconds), "sample_seconds is 1 to seconds");
                 steady.per_second.check(steady.scale)
             }
+            Self::Graph(graph) => graph.check(),
         }
     }
 }
@@ -196,6 +218,19 @@ impl Celebrity {
         ensure!(["like", "super_like"].contains(&self.action.as_str()), "action is like or super_like");
         seconds(self.seconds)?;
         rate("rate", self.rate)
+    }
+}
+
+impl Graph {
+    fn check(&self) -> Result<()> {
+        count("people", self.people, 4, 10_000)?;
+        count("matches", self.matches, 2, PAGE_MAX.min(self.people - 2))?;
+        ensure!(self.matches.is_multiple_of(2), "matches is even, as everybody has as many");
+        count("messages", self.messages, 1, PAGE_MAX)?;
+        seconds(self.seconds)?;
+        rate("small_per_second", self.small_per_second)?;
+        rate("medium_per_second", self.medium_per_second)?;
+        rate("heavy_per_second", self.heavy_per_second)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-pub use self::kinds::{Away, Celebrity, ColdStart, Mix, Rates, SignIn, Steady, Storm, Subscribers};
+pub use self::kinds::{Away, Celebrity, ColdStart, Graph, Mix, Rates, SignIn, Steady, Storm, Subscribers};
 
 /// Where scenarios are that are named without a path, below the root of the checkout.
 const FOLDER: &str = "tests/load/scenarios";
@@ -39,6 +39,7 @@ pub enum Kind {
     SignIn(SignIn),
     ColdStart(ColdStart),
     Steady(Steady),
+    Graph(Graph),
 }
 
 impl Plan {

@@ -14,13 +14,12 @@ use super::swipe::SWIPE;
 use crate::bench::{Bench, Place, say};
 use crate::graph::{ask, body};
 use crate::plan::Celebrity;
-use crate::population::{self, Members, folded, now, swipe};
+use crate::population::{self, Members, SWIPES, folded, now, swipe};
 use crate::raw::kafka::{Kafka, Record, per_second};
 use crate::report::Row;
 use crate::schedule::{Step, exact, open_loop};
 use crate::steps::moderate_at;
 
-const INTAKE: &str = "matching.intake";
 /// Likes that are made and appended at a time.
 const CHUNK: u32 = 20_000;
 const LIKE_BACK_PER_SECOND: f64 = 50.0;
@@ -47,7 +46,7 @@ async fn deck(bench: &mut Bench, name: &str, what: &str, celebrity: &Members, pl
 async fn like(bench: &mut Bench, name: &str, people: &[String], plan: &Celebrity) -> Result<()> {
     say(&format!("{name}: {} people like one", plan.likes));
     let kafka = Kafka::connect(&bench.handle.info.kafka_brokers)?;
-    let partitions = kafka.partitions(INTAKE)?;
+    let partitions = kafka.partitions(SWIPES)?;
     let (base, memory) = (folded(bench, "matching").await?, redis_bytes(bench).await?);
     let before = bench.used().await;
     let started = Instant::now();
@@ -61,7 +60,7 @@ async fn like(bench: &mut Bench, name: &str, people: &[String], plan: &Celebrity
             swipe(&liker, &people[0], &plan.action, &at)
         };
         let records: Vec<Record> = (first..last).map(record).collect();
-        kafka.append(INTAKE, partitions, &records).await?;
+        kafka.append(SWIPES, partitions, &records).await?;
         first = last;
     }
     let appended = started.elapsed();

@@ -5,6 +5,7 @@ mod celebrity;
 mod cold_start;
 mod deck;
 mod edge;
+mod graph;
 mod live;
 mod memory;
 mod mix;
@@ -89,6 +90,7 @@ async fn of_file(bench: &mut Bench, plan: &Plan, within: Duration) -> Result<()>
             Kind::SignIn(plan) => sign_in::measure(bench, name, plan).await,
             Kind::ColdStart(plan) => cold_start::measure(bench, name, plan).await,
             Kind::Steady(plan) => steady::measure(bench, name, plan).await,
+            Kind::Graph(plan) => graph::measure(bench, name, plan).await,
         }
     };
     tokio::time::timeout(within, work).await.with_context(|| format!("it was to end within {} s", within.as_secs()))?
