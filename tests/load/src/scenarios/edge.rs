@@ -22,6 +22,7 @@ const QUOTA: &str = "query Quota { swipeQuota { limit remaining resetsAt } }";
 /// As long as what a client's screen asks for.
 const SCREEN: &str = include_str!("edge.graphql");
 const SCREEN_ID: &str = "load-screen";
+const EXECUTED_BY_APOLLO: (&str, &str) = ("VELVET_EXECUTOR", "apollo");
 
 pub async fn measure(bench: &mut Bench, people: &People) -> Result<()> {
     let tokens: Arc<Vec<String>> =
@@ -32,6 +33,7 @@ pub async fn measure(bench: &mut Bench, people: &People) -> Result<()> {
 
 async fn plugins(bench: &mut Bench, tokens: &Arc<Vec<String>>) -> Result<()> {
     let all = Router::start(&bench.handle, &[], |_| {}).await?;
+    let planned = Router::start(&bench.handle, &[EXECUTED_BY_APOLLO], |_| {}).await?;
     let auth = Router::start(&bench.handle, &[], |config| only_plugins(config, &["velvet.auth"])).await?;
     let mut has_rates = false;
     let unrated = Router::start(&bench.handle, &[], |config| has_rates = lift_rates(config)).await?;
@@ -41,11 +43,15 @@ async fn plugins(bench: &mut Bench, tokens: &Arc<Vec<String>>) -> Result<()> {
         let caller = Caller::new(&router.info.graphql_url, "authorization", tokens, body.clone(), "swipeQuota");
         Variant::new(label, router.pid(), caller.target("edge: plugins", label))
     };
-    let mut variants = vec![variant("all plugins", &all)?, variant("auth alone", &auth)?];
+    let mut variants = vec![
+        variant("all plugins", &all)?,
+        variant("all plugins but the executor", &planned)?,
+        variant("auth alone", &auth)?,
+        variant("stock Apollo Router", &stock)?,
+    ];
     if has_rates {
         variants.push(variant("no rates", &unrated)?);
     }
-    variants.push(variant("stock Apollo Router", &stock)?);
     moderate(bench, &variants).await?;
     for variant in &variants {
         at(bench, variant, async |bench| search(bench, &variant.target).await.map(drop)).await?;
@@ -53,6 +59,7 @@ async fn plugins(bench: &mut Bench, tokens: &Arc<Vec<String>>) -> Result<()> {
     for other in &variants[1..] {
         compare(bench, &variants[0], other);
     }
+    compare(bench, &variants[1], &variants[2]);
     Ok(())
 }
 
@@ -63,7 +70,7 @@ async fn persisted(bench: &mut Bench, tokens: &Arc<Vec<String>>) -> Result<()> {
     let folder = folder.to_string_lossy().into_owned();
     let operations = ("VELVET_OPERATIONS_DIR", folder.as_str());
     let router = Router::start(&bench.handle, &[operations], |_| {}).await?;
-    let apollo = Router::start(&bench.handle, &[operations, ("VELVET_EXECUTOR", "apollo")], |_| {}).await?;
+    let apollo = Router::start(&bench.handle, &[operations, EXECUTED_BY_APOLLO], |_| {}).await?;
     let key = Arc::new(vec![partners_key(bench, &router).await.context("a partner's key")?]);
     let (by_text, by_id) = (json!({ "query": SCREEN }).to_string(), json!({ "documentId": SCREEN_ID }).to_string());
     let variant = |label, router: &Router, header, values: &Arc<Vec<String>>, body: &str| {
@@ -75,11 +82,13 @@ async fn persisted(bench: &mut Bench, tokens: &Arc<Vec<String>>) -> Result<()> {
         variant("by text", &router, "authorization", tokens, &by_text)?,
         variant("by id, with a key", &router, "x-api-key", &key, &by_id)?,
         variant("by id, executed by Apollo Router", &apollo, "authorization", tokens, &by_id)?,
+        variant("by text, executed by Apollo Router", &apollo, "authorization", tokens, &by_text)?,
     ];
     moderate(bench, &variants).await?;
     compare(bench, &variants[0], &variants[1]);
     compare(bench, &variants[2], &variants[1]);
     compare(bench, &variants[0], &variants[3]);
+    compare(bench, &variants[1], &variants[4]);
     Ok(())
 }
 
