@@ -40,7 +40,8 @@ pub async fn introduce(bench: &Bench, members: &Members, plan: &Graph) -> Result
         }
     }
     kafka.append(MESSAGES, kafka.partitions(MESSAGES)?, &texts).await?;
-    settled(bench, "messaging", MATCHED_WITHIN.min(bench.left())).await
+    settled(bench, "messaging", MATCHED_WITHIN.min(bench.left())).await?;
+    settled(bench, "matching", MATCHED_WITHIN.min(bench.left())).await
 }
 
 /// Where they write, once everybody has so many.
