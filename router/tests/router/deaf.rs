@@ -13,7 +13,8 @@ const ON_THE_WAY_BYTES_MAX: usize = 4 * EVENT_BYTES;
 
 #[tokio::test]
 async fn who_reads_nothing_is_dropped_after_the_grace_and_no_more_than_a_queue_was_kept_for_it() {
-    let client = format!("{{queue_bytes_max: {QUEUE_BYTES_MAX}, close_grace_ms: 200}}");
+    // It answers no ping either, and that is not what it is to be dropped for.
+    let client = format!("{{queue_bytes_max: {QUEUE_BYTES_MAX}, close_grace_ms: 200, ping_interval_ms: 600000}}");
     let stack = start(&format!("plugins: {{velvet.subscriptions: {{client: {client}}}}}")).await;
     let mut deaf = Raw::open(stack.router.port).await;
     let subscribe = br#"{"type":"subscribe","id":"s","payload":{"query":"subscription { texts }"}}"#;
