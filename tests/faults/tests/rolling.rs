@@ -24,7 +24,7 @@ async fn every_role_is_restarted_and_brokers_and_routers_join_and_no_request_fai
     let since = Instant::now();
     let own = OwnStack::start(&stack).await?;
     println!("a stack of its own is up after {:.1} s", since.elapsed().as_secs_f64());
-    let outcome = operate(own.handle()).await;
+    let outcome = Box::pin(operate(own.handle())).await;
     let since = Instant::now();
     own.end().await?;
     println!("it has ended after {:.1} s", since.elapsed().as_secs_f64());
@@ -38,8 +38,8 @@ async fn operate(stack: &Handle) -> Result<()> {
     let told = crowd.while_busy("every role is restarted in turn", roll(stack)).await?;
     println!("{told}");
 
-    let third = async { Router::start(stack, &[("VELVET_ROUTERS", "3")], |_| {}).await };
-    let joining = async { futures::try_join!(Broker::join(stack), third) };
+    let third = Router::start(stack, &[("VELVET_ROUTERS", "3")], |_| {});
+    let joining = Box::pin(async { futures::try_join!(Broker::join(stack), third) });
     let (broker, third) = crowd.while_busy("a broker and a router start", joining).await?;
     front.add(stack, &third.info.router_url, &third.info.router_health_url);
     crowd.while_busy("the router joins", crowd::settled(&front)).await?;
