@@ -83,7 +83,7 @@ pub struct ClientConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamConfig {
-    /// Sockets per subgraph; operations are spread over them.
+    /// Sockets per subgraph, at most; operations are spread over as many as they need.
     pub sockets_per_subgraph: usize,
     /// How long connecting, and then the subgraph's `connection_ack`, may take.
     pub connect_timeout_ms: u64,
@@ -154,7 +154,7 @@ impl Default for ClientConfig {
 impl Default for UpstreamConfig {
     fn default() -> Self {
         Self {
-            sockets_per_subgraph: 4,
+            sockets_per_subgraph: 1_024,
             connect_timeout_ms: 5_000,
             ping_interval_ms: 10_000,
             pong_timeout_ms: 10_000,

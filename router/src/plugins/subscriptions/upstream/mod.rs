@@ -27,10 +27,17 @@ pub(super) trait Listener: Send + Sync {
     fn complete(self: Arc<Self>, id: u64);
 }
 
+/// Operations on each socket, about, as long as there may be more sockets: a subgraph looks at all operations of a socket
+/// whenever something happens on it.
+const OPERATIONS_PER_SOCKET: usize = 128;
+/// Sockets that are used however few operations there are.
+const SOCKETS_AT_LEAST: usize = 4;
+
 /// The sockets to one subgraph. They are opened when first used.
 pub(super) struct Pool {
     connections: Vec<Arc<Connection>>,
     turn: AtomicUsize,
+    running: Arc<AtomicUsize>,
 }
 
 impl Pool {
@@ -39,26 +46,47 @@ impl Pool {
         Self {
             connections: (0..config.sockets_per_subgraph.max(1)).map(connection).collect(),
             turn: AtomicUsize::new(0),
+            running: Arc::default(),
         }
     }
 
     /// Runs an operation until its lease is dropped or it ends.
     pub(super) fn subscribe(&self, listener: Arc<dyn Listener>) -> Lease {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.connections.len();
+        let running = self.running.fetch_add(1, Ordering::Relaxed);
+        let used = used_of(self.connections.len(), running);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % used;
         let connection = Arc::clone(&self.connections[turn]);
         let id = connection.subscribe(listener);
-        Lease { connection, id }
+        Lease { connection, id, running: Arc::clone(&self.running) }
     }
+}
+
+/// How many of the sockets take turns while so many operations run.
+fn used_of(sockets: usize, running: usize) -> usize {
+    (SOCKETS_AT_LEAST + running / OPERATIONS_PER_SOCKET).min(sockets).max(1)
 }
 
 /// An operation's place on a socket; it ends with it.
 pub(super) struct Lease {
     connection: Arc<Connection>,
     pub(super) id: u64,
+    running: Arc<AtomicUsize>,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.connection.unsubscribe(self.id);
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_grow_with_what_runs_up_to_their_bound() {
+        assert_eq!([0, 127, 128, 10_000, 1_000_000].map(|running| used_of(1_024, running)), [4, 4, 5, 82, 1_024]);
+        assert_eq!(used_of(1, 10_000), 1);
     }
 }
