@@ -35,14 +35,6 @@ return 0
 
 const LEASE_KEY: &str = "velvet:rebuild-lease";
 
-/// How far a rebuild is.
-enum Progress {
-    /// So many rows have been merged since Redis was wiped.
-    Merged(u64),
-    /// It is through, or another keeper leads it now.
-    Ended,
-}
-
 /// Looks after Redis' content as a whole; one per process that projects.
 pub struct Keeper {
     shared: Shared,
@@ -77,33 +69,23 @@ impl Keeper {
         let mut moved = tokio::time::Instant::now();
         let mut merged = 0;
         while moved.elapsed() < REBUILD_PATIENCE && !self.shared.stop.is_cancelled() {
-            match self.follow(id).await {
-                Ok(Progress::Ended) => return Ok(()),
-                Ok(Progress::Merged(now)) if now != merged => {
-                    merged = now;
-                    moved = tokio::time::Instant::now();
-                }
-                Ok(Progress::Merged(_)) => {}
-                // What has been merged is there: a Redis that is slow for a moment is no reason to begin anew.
-                Err(error) => tracing::warn!(error = %crate::telemetry::chain(&error), "keeper.retry"),
+            if self.all_merged(id).await? {
+                self.check_processes(true).await?;
+                self.shared.store.begin_epoch(Epoch(id)).await?;
+                tracing::info!(rebuild.id = %id, "keeper.rebuild_done");
+                return Ok(());
+            }
+            if !self.lead().await? {
+                return Ok(());
+            }
+            let now_merged = warmer::rebuilt_rows(&self.shared.store).await?;
+            if now_merged != merged {
+                merged = now_merged;
+                moved = tokio::time::Instant::now();
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
         Ok(())
-    }
-
-    /// Looks how far a rebuild is, and ends it when it is through.
-    async fn follow(&self, id: Uuid) -> Result<Progress, Error> {
-        if self.all_merged(id).await? {
-            self.check_processes(true).await?;
-            self.shared.store.begin_epoch(Epoch(id)).await?;
-            tracing::info!(rebuild.id = %id, "keeper.rebuild_done");
-            return Ok(Progress::Ended);
-        }
-        if !self.lead().await? {
-            return Ok(Progress::Ended);
-        }
-        Ok(Progress::Merged(warmer::rebuilt_rows(&self.shared.store).await?))
     }
 
     async fn check_processes(&self, note: bool) -> Result<(), Error> {
