@@ -185,6 +185,10 @@ async fn serve(mut socket: WebSocket, shared: &Shared) {
                         running.insert(id, Running(task));
                     }
                     "complete" => drop(running.remove(&id)),
+                    "ping" => {
+                        shared.world.pings.fetch_add(1, Ordering::SeqCst);
+                        let _ = socket.send(Message::text(r#"{"type":"pong"}"#)).await;
+                    }
                     _ => {}
                 }
             }
@@ -220,6 +224,13 @@ async fn operation(id: String, payload: Value, shared: Shared, out: mpsc::Sender
     shared.world.subscribes.lock().unwrap().push(payload.clone());
     let extensions = &payload["extensions"];
     let send = async |message: Value| out.send(message.to_string()).await.unwrap();
+    if shared.world.streams_unavailable.load(Ordering::SeqCst) {
+        let errors = json!([{ "message": "away", "extensions": { "code": "UNAVAILABLE" } }]);
+        send(json!({ "id": id, "type": "next", "payload": { "data": null, "errors": errors } })).await;
+        send(json!({ "id": id, "type": "complete" })).await;
+        shared.world.streams_refused.fetch_add(1, Ordering::SeqCst);
+        return;
+    }
     let mut position = match extensions["after"].as_str() {
         Some(after) => after.parse().unwrap(),
         None => shared.world.posted(),

@@ -1,5 +1,7 @@
 //! The subgraph goes and comes back; the client sees a pause.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 
 use crate::process::{eventually, start};
@@ -54,6 +56,39 @@ async fn read_one(alice: &mut crate::client::Client, next: &mut [u32; 2]) {
     }
     assert_eq!(message["payload"]["extensions"]["cursor"], (next[stream] + 1).to_string());
     next[stream] += 1;
+}
+
+#[tokio::test]
+async fn a_subgraph_that_is_back_before_what_is_behind_it_is_a_longer_pause() {
+    let mut stack = start(ONE_UPSTREAM).await;
+    let mut alice = stack.viewer("alice").await;
+    alice.subscribe("s", "subscription { texts }").await;
+    stack.streaming(1).await;
+    stack.api.kill().await;
+    stack.world().post("one", "ann");
+    stack.world().streams_unavailable.store(true, Ordering::SeqCst);
+    stack.api.restart().await;
+    eventually("it is asked again and again", async || stack.world().streams_refused.load(Ordering::SeqCst) >= 3).await;
+
+    // Whoever comes now had nothing yet, and is told.
+    let mut bob = stack.viewer("bob").await;
+    bob.subscribe("s", "subscription { texts }").await;
+    assert_eq!(bob.event("s").await["errors"][0]["extensions"]["code"], "UNAVAILABLE");
+
+    stack.world().streams_unavailable.store(false, Ordering::SeqCst);
+    assert_eq!(alice.event("s").await, json!({ "data": { "texts": "one" }, "extensions": { "cursor": "1" } }));
+    stack.world().post("two", "ann");
+    assert_eq!(alice.event("s").await["data"]["texts"], "two");
+}
+
+#[tokio::test]
+async fn a_subgraph_hears_messages_of_a_router_that_has_nothing_to_ask() {
+    let overrides = "plugins: {velvet.subscriptions: {upstream: {ping_interval_ms: 50, pong_timeout_ms: 2000}}}";
+    let stack = start(overrides).await;
+    let mut alice = stack.viewer("alice").await;
+    alice.subscribe("s", "subscription { silence }").await;
+    eventually("several signs of life", async || stack.world().pings.load(Ordering::SeqCst) >= 3).await;
+    assert_eq!(stack.router.metric("velvet_router_upstream_reconnects_total").await, 0);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unused_async, reason = "resolvers are async, whether they wait or not")]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_graphql::futures_util::{Stream, StreamExt as _};
@@ -23,6 +23,12 @@ pub struct World {
     pub subscribes: Mutex<Vec<Value>>,
     /// How many streams have said where they start.
     pub positioned: AtomicUsize,
+    /// Streams are refused while this is set, as by a subgraph that is up before what is behind it.
+    pub streams_unavailable: AtomicBool,
+    /// How many streams were refused.
+    pub streams_refused: AtomicUsize,
+    /// How many messages have said that the router is there.
+    pub pings: AtomicUsize,
     /// How many `_entities` requests `accounts` got, and the header each came with.
     pub entity_requests: Mutex<Vec<Option<String>>>,
     /// The trace that events are a part of, if they say so.
@@ -66,6 +72,9 @@ impl World {
             posts: watch::Sender::new(Vec::new()),
             subscribes: Mutex::default(),
             positioned: AtomicUsize::new(0),
+            streams_unavailable: AtomicBool::new(false),
+            streams_refused: AtomicUsize::new(0),
+            pings: AtomicUsize::new(0),
             entity_requests: Mutex::default(),
             traceparent: Mutex::default(),
             traces: Mutex::default(),

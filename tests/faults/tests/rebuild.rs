@@ -7,7 +7,7 @@ use velvet_e2e::{Person, conversation_of, database::everywhere, meet, partner::v
 use velvet_faults::{HEALED, metrics, writers::SecondWriter};
 use velvet_kernel::{
     config::RedisConfig,
-    store::{Call, Store},
+    store::{CANARIES, Call, Reply, Store},
 };
 use velvet_kit::{Handle, Profile, binaries::Binaries, until};
 
@@ -140,6 +140,43 @@ async fn a_rebuild_that_is_asked_for_twice_and_loses_its_writer_makes_the_views_
     let conversation = before[1]["conversations"]["nodes"][0]["id"].as_str().context("a conversation")?;
     assert_eq!(bob.send(conversation, "next", "next").await?["message"]["position"], 7);
     assert_eq!(alice.history(conversation).await?.len(), 7);
+    Ok(())
+}
+
+const REBUILDS: &str = "velvet_rebuilds_total";
+
+/// All that Redis is told is on its disk a second later, so this restart loses nothing; nobody can know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_during_which_a_master_restarted_does_not_count() -> Result<()> {
+    let stack = Handle::from_env()?;
+    let _turn = stack.exclusive().await?;
+    let world = World::make(&stack).await?;
+    let before = world.seen().await?;
+    let rebuilds = async || metrics::total(stack.info.api_url.as_str(), REBUILDS).await;
+
+    let first = rebuilds().await?;
+    stack.writer().kill9().await?;
+    stack.wipe_redis().await?;
+    until("a rebuild that waits for a writer", HEALED, || async {
+        ensure!(rebuilds().await? > first, "none");
+        let store = Store::connect(&RedisConfig { urls: stack.info.redis_urls.clone() }).await?;
+        let notes = CANARIES.iter().map(|key| Call::command_on("GET", format!("{key}:process")));
+        let notes = store.run(&notes.collect::<Vec<_>>()).await?;
+        ensure!(!notes.contains(&Reply::Nil), "its start is not noted everywhere");
+        Ok(())
+    })
+    .await?;
+    let waiting = rebuilds().await?;
+    stack.redis(0).kill9().await?;
+    stack.redis(0).start().await?;
+    stack.writer().start().await?;
+
+    until("the views", HEALED, || async {
+        ensure!(world.seen().await? == before, "they differ");
+        Ok(())
+    })
+    .await?;
+    assert!(rebuilds().await? > waiting, "one that lost its master was taken for whole");
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! The routes of a subgraph.
 
-use super::Serve;
+use super::{
+    Serve,
+    socket::{self, Patience},
+};
 use crate::{fault::Fault, graph::annotations, identity::Caller, live::Streams, telemetry};
 use async_graphql::{Data, Executor, ObjectType, Request, Response, SDLExportOptions, Schema, SubscriptionType};
-use async_graphql_axum::{GraphQLProtocol, GraphQLRequest, GraphQLResponse, GraphQLWebSocket};
+use async_graphql_axum::{GraphQLRequest, GraphQLResponse};
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State, WebSocketUpgrade},
@@ -11,13 +14,14 @@ use axum::{
     response::{IntoResponse, Response as HttpResponse},
     routing::{get, post},
 };
+use futures::StreamExt as _;
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::{sync::Arc, time::Duration};
 use tracing::Instrument as _;
 
 /// The router pings its upstream sockets; one that says nothing for this long is gone.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_mins(1);
+const PATIENCE: Patience = Patience { init: Duration::from_secs(10), silence: Duration::from_mins(1) };
 /// A request whose parts all have their own bounds should never come near this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Small buffers: an idle socket should cost little.
@@ -69,7 +73,7 @@ where
         };
         let routes = Router::new()
             .route(&format!("/{}/graphql", self.name), post(execute::<Q, M, S>))
-            .route(&format!("/{}/ws", self.name), get(socket::<Q, M, S>))
+            .route(&format!("/{}/ws", self.name), get(upgrade::<Q, M, S>))
             .layer(DefaultBodyLimit::max(serve.config.api.body_size_max_bytes))
             .with_state(Arc::new(state));
         Api { name: self.name, routes }
@@ -210,10 +214,9 @@ fn refused(fault: Fault) -> Response {
     Response::from_errors(vec![error])
 }
 
-async fn socket<Q, M, S>(
+async fn upgrade<Q, M, S>(
     State(endpoint): State<Arc<Endpoint<Q, M, S>>>,
     headers: HeaderMap,
-    protocol: GraphQLProtocol,
     upgrade: WebSocketUpgrade,
 ) -> HttpResponse
 where
@@ -224,18 +227,19 @@ where
     let from_header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let address = ClientAddress::of(&headers);
     let size_max = endpoint.serve.config.api.body_size_max_bytes;
+    let upgrade = upgrade.protocols([socket::PROTOCOL]);
+    if upgrade.selected_protocol().is_none() {
+        return (StatusCode::BAD_REQUEST, format!("this socket speaks {}", socket::PROTOCOL)).into_response();
+    }
     upgrade
-        .protocols(async_graphql::http::ALL_WEBSOCKET_PROTOCOLS)
         .read_buffer_size(SOCKET_BUFFER_BYTES)
-        .write_buffer_size(0)
+        .write_buffer_size(SOCKET_BUFFER_BYTES)
         .max_message_size(size_max)
         .max_frame_size(size_max)
-        .on_upgrade(move |socket| {
+        .on_upgrade(move |upgraded| {
             let executor = endpoint.executor.clone();
-            GraphQLWebSocket::new(socket, executor, protocol)
-                .keepalive_timeout(KEEPALIVE_TIMEOUT)
-                .on_connection_init(move |payload| session(endpoint, from_header, address, payload))
-                .serve()
+            let begin = move |payload| session(endpoint, from_header, address, payload);
+            socket::serve(upgraded.split(), executor, PATIENCE, begin)
         })
 }
 

@@ -2,6 +2,7 @@
 
 mod http;
 mod operations;
+mod socket;
 
 pub use http::{Api, ClientAddress, Decorate, Subgraph, health_routes};
 pub use operations::KnownOperations;

@@ -12,7 +12,7 @@ use crate::{
     graph::Cursor,
     id::UserId,
     planted::{Bug, planted},
-    store::{Call, Epoch, Listener, Reply, Script, Signal, Store},
+    store::{CANARIES, Call, Epoch, Listener, Reply, Script, Signal, Store, epoch_of},
 };
 use futures::{Stream, stream};
 use redis::FromRedisValue as _;
@@ -20,13 +20,22 @@ use serde::de::DeserializeOwned;
 use std::{
     collections::{HashSet, VecDeque},
     marker::PhantomData,
+    sync::Arc,
     time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
 };
 
 /// Entries that are read from an inbox at once.
 const READ_SIZE: usize = 100;
 /// While Redis is being rebuilt or away, ask this often whether it is back.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// Streams that read from Redis at once, of one domain: when all come back together, they must not time each other out.
+const READING_MAX: usize = 64;
+/// A stream that cannot be opened within this time is refused; its client comes back when there is room.
+const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// KEYS: inbox. Returns: the last entry there ever was, and the oldest one left if any was dropped
 /// for room; without an inbox, nothing of either, and the time. (Redis notes the newest entry that
@@ -78,6 +87,7 @@ impl<T> Item<T> {
 pub struct Live {
     store: Store,
     key: CursorKey,
+    reading: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for CursorKey {
@@ -89,7 +99,7 @@ impl std::fmt::Debug for CursorKey {
 impl Live {
     /// Streams over this store, with cursors signed by this key.
     pub fn new(store: Store, key: CursorKey) -> Self {
-        Self { store, key }
+        Self { store, key, reading: Arc::new(Semaphore::new(READING_MAX)) }
     }
 
     /// Follows a user's inbox of a domain, after a cursor or from now on. Returns where it starts
@@ -109,7 +119,8 @@ impl Live {
             ),
         };
         // What opening needs goes back once the stream is open; else each would carry room for it.
-        let follower = Box::pin(self.open::<T>(domain, user, resume)).await?;
+        let opening = Box::pin(self.open::<T>(domain, user, resume));
+        let follower = timeout(OPENING_PATIENCE, opening).await.map_err(|_| Fault::unavailable())??;
         let start = after.cloned().unwrap_or_else(|| follower.cursor());
         Ok((
             start,
@@ -126,38 +137,71 @@ impl Live {
         user: UserId,
         resume: Option<Place>,
     ) -> Result<Follower<T>, Fault> {
+        let _turn = self.turn().await?;
         let listener = self.store.hub().listen(&inbox::channel(domain, user)).await?;
-        let Some(epoch) = self.store.epoch().await? else {
-            return Err(Fault::unavailable());
-        };
+        let mut read = self.read(domain, user, resume.map(|place| place.entry)).await?;
         let mut follower = Follower::<T> {
             live: self.clone(),
             domain,
             user,
             listener,
-            place: Place { epoch, entry: EntryId::ZERO },
-            blocked: HashSet::new(),
+            place: Place { epoch: read.epoch, entry: resume.map_or(read.end, |place| place.entry) },
+            blocked: std::mem::take(&mut read.blocked),
             ready: VecDeque::new(),
             event: PhantomData,
         };
-        follower.load_blocks().await?;
-        match resume {
-            None => follower.place.entry = follower.bounds().await?.end,
-            Some(place) => {
-                follower.place.entry = place.entry;
-                follower.catch_up(place.epoch).await?;
-            }
+        if let Some(place) = resume {
+            follower.catch_up(place.epoch, read).await?;
         }
         Ok(follower)
     }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Fault> {
+        self.reading.acquire().await.map_err(|_| Fault::unavailable())
+    }
+
+    /// Reads all that a stream begins or goes on with, in one round trip.
+    async fn read(&self, domain: &'static str, user: UserId, after: Option<EntryId>) -> Result<Read, Fault> {
+        let blocks = Call::command_on("SMEMBERS", inbox::blocks_key(domain, user));
+        let bounds = Call::script(&BOUNDS, [inbox::inbox_key(domain, user)]);
+        let own = [blocks, bounds].into_iter().chain(after.map(|after| entries_after(domain, user, after)));
+        let calls: Vec<Call> = Store::canary_calls().chain(own).collect();
+        let mut replies = self.store.run(&calls).await?;
+        let mut own = replies.split_off(CANARIES.len()).into_iter();
+        let mut next = || own.next().unwrap_or(Reply::Nil);
+        let epoch = epoch_of(&replies).ok_or_else(Fault::unavailable)?;
+        let blocked = parsed(next())?;
+        let (last, oldest, now): (String, String, String) = parsed(next())?;
+        let end = if last.is_empty() { &now } else { &last };
+        let [end, oldest] = [end, &oldest].map(|entry| EntryId::parse(entry).unwrap_or(EntryId::ZERO));
+        let entries = if after.is_some() { parsed(next())? } else { Vec::new() };
+        Ok(Read { epoch, blocked, end, oldest, entries })
+    }
 }
 
-/// What an inbox has.
-struct Bounds {
+fn entries_after(domain: &str, user: UserId, place: EntryId) -> Call {
+    Call::command_on("XRANGE", inbox::inbox_key(domain, user))
+        .arg(format!("({place}"))
+        .arg("+")
+        .arg("COUNT")
+        .arg(READ_SIZE)
+}
+
+fn parsed<T: redis::FromRedisValue>(reply: Reply) -> Result<T, crate::store::Error> {
+    Ok(T::from_redis_value(reply)?)
+}
+
+/// What a stream begins or goes on with.
+struct Read {
+    epoch: Epoch,
+    /// Whom the viewer must not see.
+    blocked: HashSet<String>,
     /// The last entry there ever was.
     end: EntryId,
     /// The oldest entry that is left, if any was dropped for room: what is before it cannot be told.
     oldest: EntryId,
+    /// The first entries after where it goes on.
+    entries: Vec<Reply>,
 }
 
 /// One viewer's way through an inbox.
@@ -244,39 +288,29 @@ impl<T: DeserializeOwned> Follower<T> {
     }
 
     async fn try_recover(&mut self, before: Epoch) -> Result<(), Fault> {
-        self.place.epoch = self.live.store.epoch().await?.ok_or_else(Fault::unavailable)?;
-        self.load_blocks().await?;
-        self.catch_up(before).await
+        let live = self.live.clone();
+        let _turn = live.turn().await?;
+        let mut read = live.read(self.domain, self.user, Some(self.place.entry)).await?;
+        self.place.epoch = read.epoch;
+        self.blocked = std::mem::take(&mut read.blocked);
+        self.catch_up(before, read).await
     }
 
-    async fn load_blocks(&mut self) -> Result<(), Fault> {
-        let key = inbox::blocks_key(self.domain, self.user);
-        self.blocked = self.live.store.ask(Call::command_on("SMEMBERS", key)).await?;
-        Ok(())
-    }
-
-    /// Reads what came after the current place, or starts anew when that cannot be told.
-    async fn catch_up(&mut self, epoch: Epoch) -> Result<(), Fault> {
-        let bounds = self.bounds().await?;
+    /// Takes what came after the current place, or starts anew when that cannot be told.
+    async fn catch_up(&mut self, epoch: Epoch, read: Read) -> Result<(), Fault> {
         if epoch != self.place.epoch {
-            self.place.entry = bounds.end;
+            self.place.entry = read.end;
             self.reset("live events from before were lost; fetch again what the stream covers");
             return Ok(());
         }
-        if self.place.entry < bounds.oldest {
-            self.place.entry = bounds.end;
+        if self.place.entry < read.oldest {
+            self.place.entry = read.end;
             self.reset("the cursor is too old; fetch again what the stream covers");
             return Ok(());
         }
-        let key = inbox::inbox_key(self.domain, self.user);
+        let mut entries = read.entries;
         loop {
-            let call = Call::command_on("XRANGE", key.as_str())
-                .arg(format!("({}", self.place.entry))
-                .arg("+")
-                .arg("COUNT")
-                .arg(READ_SIZE);
-            let reply: Vec<Reply> = self.live.store.ask(call).await?;
-            for entry in &reply {
+            for entry in &entries {
                 let (id, fields) = <(String, Vec<(String, String)>)>::from_redis_value_ref(entry)
                     .or_else(|_| read_flat(entry))
                     .map_err(crate::store::Error::from)?;
@@ -286,17 +320,11 @@ impl<T: DeserializeOwned> Follower<T> {
                     self.take(id, field("f").unwrap_or_default(), event.as_bytes());
                 }
             }
-            if reply.len() < READ_SIZE {
+            if entries.len() < READ_SIZE {
                 return Ok(());
             }
+            entries = self.live.store.ask(entries_after(self.domain, self.user, self.place.entry)).await?;
         }
-    }
-
-    async fn bounds(&self) -> Result<Bounds, Fault> {
-        let key = inbox::inbox_key(self.domain, self.user);
-        let (last, oldest, now): (String, String, String) = self.live.store.ask(Call::script(&BOUNDS, [key])).await?;
-        let end = if last.is_empty() { EntryId::parse(&now) } else { EntryId::parse(&last) };
-        Ok(Bounds { end: end.unwrap_or(EntryId::ZERO), oldest: EntryId::parse(&oldest).unwrap_or(EntryId::ZERO) })
     }
 }
 

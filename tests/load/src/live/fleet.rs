@@ -18,6 +18,9 @@ use crate::schedule::{histogram, record};
 /// A client that is refused waits this long, and each time twice as long, up to the second.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
+/// How long a client waits for its connection, upgrade included. The router's queue of connections that are not yet
+/// accepted is short (128), and the kernel tries a connection that found it full again after up to a minute.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// Looks for whether all stand.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -182,7 +185,9 @@ impl Crew {
     }
 
     async fn connect(&self, index: u32, generation: u32) -> Result<Connection> {
-        let mut connection = self.address.connect(source_of(index, generation), None).await?;
+        let connecting = self.address.connect(source_of(index, generation), None);
+        let connected = tokio::time::timeout(CONNECT_PATIENCE, connecting).await;
+        let mut connection = connected.context("not connected in time")??;
         let member = &self.members[index as usize % self.members.len()];
         let after = lock(&self.cursors[index as usize]).clone();
         let after = Some(&*after).filter(|after| !after.is_empty());

@@ -15,6 +15,7 @@ use super::super::config::{UpstreamConfig, millis};
 use super::super::metrics::UPSTREAM_RECONNECTS;
 use super::super::protocol::{Envelope, complete, failure, pong};
 use super::Listener;
+use super::operation::{Heard, Operation};
 use super::wire::{self, Error, Reader, Writer};
 
 /// A socket that lived this long was a good one: the next loss starts with the shortest wait again.
@@ -30,7 +31,7 @@ pub(super) struct Connection {
 
 #[derive(Default)]
 struct State {
-    operations: HashMap<u64, Arc<dyn Listener>>,
+    operations: HashMap<u64, Operation>,
     /// What the task has to send on an open socket: at most one subscribe and one complete per operation, and a pong
     /// per ping. A new socket starts with all operations anyway.
     commands: VecDeque<Command>,
@@ -73,7 +74,7 @@ impl Connection {
         let mut state = self.state.lock();
         state.last_id += 1;
         let id = state.last_id;
-        state.operations.insert(id, listener);
+        state.operations.insert(id, Operation::new(listener));
         state.command(Command::Subscribe(id));
         if !state.running {
             state.running = true;
@@ -131,7 +132,7 @@ impl Connection {
     }
 
     /// Serves the operations until the socket is lost, or until there were none for a while.
-    async fn serve(&self, writer: Writer, reader: Reader) -> Result<(), Error> {
+    async fn serve(self: &Arc<Self>, writer: Writer, reader: Reader) -> Result<(), Error> {
         let heard = Mutex::new(Instant::now());
         let ended = tokio::select! {
             ended = self.write(writer, &heard) => ended,
@@ -150,7 +151,7 @@ impl Connection {
         }
     }
 
-    async fn read(&self, mut reader: Reader, heard: &Mutex<Instant>) -> Error {
+    async fn read(self: &Arc<Self>, mut reader: Reader, heard: &Mutex<Instant>) -> Error {
         loop {
             let received = reader.receive().await.and_then(|text| {
                 *heard.lock() = Instant::now();
@@ -189,7 +190,7 @@ impl Connection {
         }
     }
 
-    fn receive(&self, text: &Utf8Bytes) -> Result<(), Error> {
+    fn receive(self: &Arc<Self>, text: &Utf8Bytes) -> Result<(), Error> {
         let envelope: Envelope = serde_json::from_str(text).map_err(|_| Error::Protocol)?;
         let kind = envelope.kind.as_ref();
         match kind {
@@ -202,17 +203,26 @@ impl Connection {
             _ => return Ok(()),
         }
         let id: u64 = envelope.id.and_then(|id| id.parse().ok()).ok_or(Error::Protocol)?;
+        let payload = envelope.payload.map(RawValue::get);
         let mut state = self.state.lock();
-        let listener = match kind {
-            "next" => state.operations.get(&id).cloned(),
-            _ => state.operations.remove(&id),
-        };
-        drop(state);
         // An operation that we have ended may still get what was under way.
-        let Some(listener) = listener else {
+        let Some(operation) = state.operations.get_mut(&id) else {
             return Ok(());
         };
-        match (kind, envelope.payload.map(RawValue::get)) {
+        match operation.hear(kind, payload, millis(self.config.outage_max_ms)) {
+            Heard::Told => {}
+            Heard::Kept => return Ok(()),
+            Heard::Refused(times) => {
+                tokio::spawn(Arc::clone(self).ask_again(id, operation.asked, times));
+                return Ok(());
+            }
+        }
+        let listener = Arc::clone(&operation.listener);
+        if kind != "next" {
+            state.operations.remove(&id);
+        }
+        drop(state);
+        match (kind, payload) {
             ("complete", _) => listener.complete(id),
             ("next", Some(payload)) => {
                 let response = bytes::Bytes::from(text.clone()).slice_ref(payload.as_bytes());
@@ -224,6 +234,18 @@ impl Connection {
         Ok(())
     }
 
+    /// Asks once more, after a while, for an operation that was asked for so often: unless it is over by then, or a new
+    /// socket has asked for it.
+    async fn ask_again(self: Arc<Self>, id: u64, asked: u32, refusals: u32) {
+        tokio::time::sleep(self.backoff(refusals)).await;
+        let mut state = self.state.lock();
+        if state.operations.get(&id).is_some_and(|operation| operation.asked == asked) {
+            state.command(Command::Subscribe(id));
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
     /// The messages for what was asked since the last call.
     fn messages(&self) -> Vec<Utf8Bytes> {
         let mut state = self.state.lock();
@@ -231,8 +253,9 @@ impl Connection {
         // Listeners take locks of their own.
         let wanted = commands.into_iter().filter_map(|command| match command {
             Command::Subscribe(id) => {
-                let listener = state.operations.get(&id).cloned()?;
-                Some(Wanted::Subscribe(id, listener))
+                let operation = state.operations.get_mut(&id)?;
+                operation.ask();
+                Some(Wanted::Subscribe(id, Arc::clone(&operation.listener)))
             }
             Command::Complete(id) => Some(Wanted::Text(complete(&id.to_string()).as_str().into())),
             Command::Pong => Some(Wanted::Text(pong().as_str().into())),
@@ -250,8 +273,11 @@ impl Connection {
     fn all_again(&self) -> Vec<Utf8Bytes> {
         let mut state = self.state.lock();
         state.open = true;
-        let mut operations: Vec<_> =
-            state.operations.iter().map(|(id, listener)| (*id, Arc::clone(listener))).collect();
+        let again = state.operations.iter_mut().map(|(id, operation)| {
+            operation.ask();
+            (*id, Arc::clone(&operation.listener))
+        });
+        let mut operations: Vec<_> = again.collect();
         drop(state);
         operations.sort_unstable_by_key(|(id, _)| *id);
         operations.iter().filter_map(|(id, listener)| subscribe_message(*id, &**listener)).collect()
@@ -271,8 +297,8 @@ impl Connection {
     fn give_up(&self) {
         let operations = std::mem::take(&mut self.state.lock().operations);
         let errors = failure("UNAVAILABLE", "a part of the graph has been away for too long");
-        for (id, listener) in operations {
-            listener.error(id, &errors);
+        for (id, operation) in operations {
+            operation.listener.error(id, &errors);
         }
     }
 

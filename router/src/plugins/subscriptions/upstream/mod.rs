@@ -4,6 +4,7 @@
 //! with names the last position seen.
 
 mod connection;
+mod operation;
 mod wire;
 
 use std::sync::Arc;

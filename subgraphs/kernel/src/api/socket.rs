@@ -1,0 +1,483 @@
+//! graphql-transport-ws, the server's side of <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>.
+//!
+//! A router's socket carries the streams of many viewers, most of which have nothing to say: only those that have are
+//! polled. What the other side does not read is not asked of its streams.
+
+use async_graphql::{Data, Executor, Request, Response};
+use axum::extract::ws::{CloseFrame, Message};
+use futures::{
+    FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _,
+    future::ready,
+    stream::{self, AbortHandle, BoxStream, SelectAll},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// The only protocol that is spoken.
+pub(super) const PROTOCOL: &str = "graphql-transport-ws";
+/// Operations on one socket; each has a place in memory.
+const OPERATIONS_MAX: usize = 100_000;
+/// Messages that go out together, when so many are ready.
+const BURST_MAX: usize = 64;
+
+/// For how long the other side is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Until it says `connection_init`.
+    pub init: Duration,
+    /// Until it says anything, and until it has read what it was told.
+    pub silence: Duration,
+}
+
+/// Why a socket ends.
+#[derive(Debug)]
+enum End {
+    /// The other side has gone.
+    Gone,
+    /// It is told so, by the protocol's code.
+    Close(u16, &'static str),
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Said {
+    ConnectionInit {
+        payload: Option<serde_json::Value>,
+    },
+    Subscribe {
+        id: String,
+        payload: Box<Request>,
+    },
+    Complete {
+        id: String,
+    },
+    Ping {
+        #[serde(default)]
+        payload: Option<serde_json::Value>,
+    },
+    Pong,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Say<'a> {
+    ConnectionAck,
+    Next {
+        id: &'a str,
+        payload: &'a Response,
+    },
+    Complete {
+        id: &'a str,
+    },
+    Pong {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payload: Option<serde_json::Value>,
+    },
+}
+
+impl Say<'_> {
+    fn message(&self) -> Message {
+        // Of maps whose keys are text, so it can be said; what could not be would end as a frame that says nothing.
+        Message::text(serde_json::to_string(self).unwrap_or_default())
+    }
+}
+
+/// Serves a socket until it ends. `begin` turns the payload of `connection_init` into what all operations share.
+pub(super) async fn serve<S, W, E, F>(
+    socket: (W, S),
+    executor: E,
+    patience: Patience,
+    begin: impl FnOnce(serde_json::Value) -> F,
+) where
+    S: Stream<Item = Result<Message, axum::Error>> + Unpin,
+    W: Sink<Message, Error = axum::Error> + Unpin,
+    E: Executor,
+    F: Future<Output = async_graphql::Result<Data>>,
+{
+    let (sink, frames) = socket;
+    let mut connection = Connection { sink, frames, patience, heard: Instant::now() };
+    let end = match connection.begin(begin).await {
+        Ok(session) => connection.run(Operations::new(executor, session)).await,
+        Err(end) => end,
+    };
+    if let End::Close(code, reason) = end {
+        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        let _ = timeout(patience.init, connection.sink.send(frame)).await;
+    }
+}
+
+struct Connection<W, S> {
+    sink: W,
+    frames: S,
+    patience: Patience,
+    heard: Instant,
+}
+
+impl<W, S> Connection<W, S>
+where
+    S: Stream<Item = Result<Message, axum::Error>> + Unpin,
+    W: Sink<Message, Error = axum::Error> + Unpin,
+{
+    async fn begin<F>(&mut self, begin: impl FnOnce(serde_json::Value) -> F) -> Result<Data, End>
+    where
+        F: Future<Output = async_graphql::Result<Data>>,
+    {
+        let patience = self.patience.init;
+        let payload = timeout(patience, async {
+            loop {
+                match self.hear().await? {
+                    Said::ConnectionInit { payload } => return Ok(payload.unwrap_or_default()),
+                    Said::Ping { payload } => self.say(&Say::Pong { payload }).await?,
+                    Said::Subscribe { .. } => return Err(End::Close(4401, "Unauthorized")),
+                    Said::Complete { .. } | Said::Pong => {}
+                }
+            }
+        });
+        let payload = payload.await.map_err(|_| End::Close(4408, "Connection initialisation timeout"))??;
+        let session = begin(payload).await.map_err(|_| End::Close(4403, "Forbidden"))?;
+        self.say(&Say::ConnectionAck).await?;
+        Ok(session)
+    }
+
+    async fn run<E: Executor>(&mut self, mut operations: Operations<E>) -> End {
+        let mut alarm = pin!(sleep_until(self.heard + self.patience.silence));
+        loop {
+            let done = tokio::select! {
+                said = self.hear() => match said {
+                    Ok(Said::Ping { payload }) => self.say(&Say::Pong { payload }).await,
+                    Ok(said) => operations.hear(said),
+                    Err(end) => Err(end),
+                },
+                Some(answer) = operations.streams.next() => self.tell(answer, &mut operations).await,
+                () = &mut alarm => {
+                    let silent_at = self.heard + self.patience.silence;
+                    alarm.as_mut().reset(silent_at);
+                    if silent_at > Instant::now() { Ok(()) } else { Err(End::Close(3008, "Timeout")) }
+                }
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    /// What the other side says next. Whatever it is counts as a sign of life.
+    async fn hear(&mut self) -> Result<Said, End> {
+        loop {
+            let frame = self.frames.next().await.and_then(Result::ok).ok_or(End::Gone)?;
+            self.heard = Instant::now();
+            match frame {
+                Message::Text(text) => {
+                    return serde_json::from_str(&text).map_err(|_| End::Close(4400, "Invalid message"));
+                }
+                Message::Binary(_) => return Err(End::Close(4400, "Invalid message")),
+                Message::Close(_) => return Err(End::Gone),
+                Message::Ping(_) | Message::Pong(_) => {}
+            }
+        }
+    }
+
+    /// Tells an answer, and with it the others that are ready.
+    async fn tell<E>(&mut self, answer: Answer, operations: &mut Operations<E>) -> Result<(), End> {
+        let told = async {
+            let mut ready = Some(answer);
+            let mut count = 0;
+            while let Some(answer) = ready {
+                if let Some(message) = operations.message(&answer) {
+                    self.sink.feed(message).await?;
+                }
+                count += 1;
+                ready = if count < BURST_MAX { operations.streams.next().now_or_never().flatten() } else { None };
+            }
+            self.sink.flush().await
+        };
+        read_in_time(self.patience.silence, told).await
+    }
+
+    async fn say(&mut self, say: &Say<'_>) -> Result<(), End> {
+        read_in_time(self.patience.silence, self.sink.send(say.message())).await
+    }
+}
+
+async fn read_in_time(patience: Duration, told: impl Future<Output = Result<(), axum::Error>>) -> Result<(), End> {
+    timeout(patience, told).await.ok().and_then(Result::ok).ok_or(End::Gone)
+}
+
+/// What an operation answers; nothing more when there is no response.
+struct Answer {
+    id: Arc<str>,
+    /// Which of the operations of this id it is.
+    number: u64,
+    response: Option<Response>,
+}
+
+/// The operations of a socket.
+struct Operations<E> {
+    executor: E,
+    session: Arc<Data>,
+    running: HashMap<Arc<str>, Running>,
+    streams: SelectAll<BoxStream<'static, Answer>>,
+    started: u64,
+}
+
+struct Running {
+    number: u64,
+    stop: AbortHandle,
+}
+
+impl<E> Operations<E> {
+    fn new(executor: E, session: Data) -> Self {
+        Self { executor, session: Arc::new(session), running: HashMap::new(), streams: SelectAll::new(), started: 0 }
+    }
+
+    /// The message for an answer, unless its operation was ended by the other side.
+    fn message(&mut self, answer: &Answer) -> Option<Message> {
+        let id = &*answer.id;
+        if self.running.get(id)?.number != answer.number {
+            return None;
+        }
+        let Some(payload) = &answer.response else {
+            self.running.remove(id);
+            return Some(Say::Complete { id }.message());
+        };
+        Some(Say::Next { id, payload }.message())
+    }
+}
+
+impl<E: Executor> Operations<E> {
+    fn hear(&mut self, said: Said) -> Result<(), End> {
+        match said {
+            Said::Subscribe { id, payload } => self.start(id.into(), *payload),
+            Said::Complete { id } => {
+                if let Some(running) = self.running.remove(&*id) {
+                    running.stop.abort();
+                }
+                Ok(())
+            }
+            Said::ConnectionInit { .. } => Err(End::Close(4429, "Too many initialisation requests")),
+            Said::Ping { .. } | Said::Pong => Ok(()),
+        }
+    }
+
+    fn start(&mut self, id: Arc<str>, request: Request) -> Result<(), End> {
+        if self.running.contains_key(&id) {
+            return Err(End::Close(4409, "Subscriber already exists"));
+        }
+        if self.running.len() >= OPERATIONS_MAX {
+            return Err(End::Close(4429, "Too many operations"));
+        }
+        self.started += 1;
+        let number = self.started;
+        let responses = self.executor.execute_stream(request, Some(Arc::clone(&self.session)));
+        let (responses, stop) = stream::abortable(responses);
+        let name = Arc::clone(&id);
+        let answers = responses.map(Some).chain(stream::once(ready(None))).map(move |response| Answer {
+            id: Arc::clone(&name),
+            number,
+            response,
+        });
+        self.streams.push(answers.boxed());
+        self.running.insert(id, Running { number, stop });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_graphql::{EmptyMutation, Object, Schema, Subscription};
+    use futures::channel::mpsc;
+    use serde_json::{Value, json};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Poll;
+
+    const PATIENCE: Patience = Patience { init: Duration::from_secs(5), silence: Duration::from_secs(5) };
+
+    struct Query;
+
+    #[Object]
+    impl Query {
+        async fn session(&self, context: &async_graphql::Context<'_>) -> String {
+            context.data_opt::<String>().cloned().unwrap_or_default()
+        }
+    }
+
+    /// What silent streams did.
+    #[derive(Default)]
+    struct Seen {
+        polled: AtomicUsize,
+        dropped: AtomicUsize,
+    }
+
+    struct Silence(Arc<Seen>);
+
+    impl Drop for Silence {
+        fn drop(&mut self) {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    struct Streams(Arc<Seen>);
+
+    #[Subscription]
+    impl Streams {
+        async fn count(&self, to: i32) -> impl Stream<Item = i32> + use<> {
+            // Each waits for a turn of the runtime, as an event would.
+            stream::iter(1..=to).then(|number| async move {
+                tokio::task::yield_now().await;
+                number
+            })
+        }
+
+        async fn silence(&self) -> impl Stream<Item = i32> + use<> {
+            let silence = Silence(Arc::clone(&self.0));
+            stream::poll_fn(move |_| {
+                silence.0.polled.fetch_add(1, Ordering::Relaxed);
+                Poll::Pending
+            })
+        }
+    }
+
+    /// The other side of a socket.
+    struct Client {
+        said: mpsc::UnboundedSender<Result<Message, axum::Error>>,
+        told: mpsc::UnboundedReceiver<Message>,
+        seen: Arc<Seen>,
+    }
+
+    impl Client {
+        fn open(patience: Patience) -> Self {
+            let seen = Arc::new(Seen::default());
+            let schema = Schema::new(Query, EmptyMutation, Streams(Arc::clone(&seen)));
+            let (said, frames) = mpsc::unbounded();
+            let (sink, told) = mpsc::unbounded::<Message>();
+            let begin = |payload: Value| async move {
+                let mut data = Data::default();
+                data.insert(payload["name"].as_str().ok_or("who is it?")?.to_owned());
+                Ok(data)
+            };
+            let sink = sink.sink_map_err(axum::Error::new);
+            tokio::spawn(async move { serve((sink, frames), schema, patience, begin).await });
+            Self { said, told, seen }
+        }
+
+        async fn begun() -> Self {
+            let mut client = Self::open(PATIENCE);
+            client.say(&json!({ "type": "connection_init", "payload": { "name": "Ann" } }));
+            assert_eq!(client.hear().await, json!({ "type": "connection_ack" }));
+            client
+        }
+
+        fn say(&self, message: &Value) {
+            self.said.unbounded_send(Ok(Message::text(message.to_string()))).unwrap();
+        }
+
+        fn subscribe(&self, id: &str, query: &str) {
+            self.say(&json!({ "id": id, "type": "subscribe", "payload": { "query": query } }));
+        }
+
+        async fn hear(&mut self) -> Value {
+            match self.told.next().await {
+                Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        /// The code that the socket ends with.
+        async fn code(&mut self) -> u16 {
+            loop {
+                if let Message::Close(frame) = self.told.next().await.expect("a close frame") {
+                    return frame.unwrap().code;
+                }
+            }
+        }
+    }
+
+    fn next(id: &str, data: &Value) -> Value {
+        json!({ "id": id, "type": "next", "payload": { "data": data } })
+    }
+
+    #[tokio::test]
+    async fn operations_of_every_kind_are_answered_and_completed() {
+        let mut client = Client::begun().await;
+        client.subscribe("q", "{ session }");
+        assert_eq!(client.hear().await, next("q", &json!({ "session": "Ann" })));
+        assert_eq!(client.hear().await, json!({ "id": "q", "type": "complete" }));
+        client.subscribe("s", "subscription { count(to: 2) }");
+        assert_eq!(client.hear().await, next("s", &json!({ "count": 1 })));
+        assert_eq!(client.hear().await, next("s", &json!({ "count": 2 })));
+        assert_eq!(client.hear().await, json!({ "id": "s", "type": "complete" }));
+        client.subscribe("wrong", "subscription { nothing }");
+        assert!(client.hear().await["payload"]["errors"][0]["message"].as_str().unwrap().contains("nothing"));
+        assert_eq!(client.hear().await, json!({ "id": "wrong", "type": "complete" }));
+        client.say(&json!({ "type": "ping", "payload": { "n": 1 } }));
+        assert_eq!(client.hear().await, json!({ "type": "pong", "payload": { "n": 1 } }));
+        client.say(&json!({ "type": "ping" }));
+        assert_eq!(client.hear().await, json!({ "type": "pong" }));
+    }
+
+    #[tokio::test]
+    async fn streams_that_have_nothing_to_say_are_left_alone() {
+        let mut client = Client::begun().await;
+        for id in 0..100 {
+            client.subscribe(&id.to_string(), "subscription { silence }");
+        }
+        client.subscribe("loud", "subscription { count(to: 50) }");
+        for number in 1..=50 {
+            assert_eq!(client.hear().await, next("loud", &json!({ "count": number })));
+        }
+        assert_eq!(client.seen.polled.load(Ordering::Relaxed), 100);
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_its_client_ends_is_dropped_and_its_id_is_free() {
+        let mut client = Client::begun().await;
+        client.subscribe("s", "subscription { silence }");
+        client.say(&json!({ "id": "s", "type": "complete" }));
+        client.subscribe("s", "subscription { count(to: 1) }");
+        assert_eq!(client.hear().await, next("s", &json!({ "count": 1 })));
+        assert_eq!(client.hear().await, json!({ "id": "s", "type": "complete" }));
+        assert_eq!(client.seen.dropped.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_of_the_protocol_ends_the_socket_with_its_code() {
+        let mut client = Client::open(PATIENCE);
+        client.subscribe("s", "{ session }");
+        assert_eq!(client.code().await, 4401);
+
+        let mut client = Client::open(PATIENCE);
+        client.say(&json!({ "type": "connection_init" }));
+        assert_eq!(client.code().await, 4403);
+
+        for (message, code) in [
+            (json!({ "type": "connection_init" }), 4429),
+            (json!({ "type": "shout" }), 4400),
+            (json!({ "id": "s", "type": "subscribe" }), 4400),
+        ] {
+            let mut client = Client::begun().await;
+            client.say(&message);
+            assert_eq!(client.code().await, code, "{message}");
+        }
+
+        let mut client = Client::begun().await;
+        client.subscribe("s", "subscription { silence }");
+        client.subscribe("s", "subscription { silence }");
+        assert_eq!(client.code().await, 4409);
+
+        let mut client = Client::begun().await;
+        client.said.unbounded_send(Ok(Message::Binary("{}".into()))).unwrap();
+        assert_eq!(client.code().await, 4400);
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_not_waited_for() {
+        let soon = Duration::from_millis(50);
+        let mut client = Client::open(Patience { init: soon, ..PATIENCE });
+        assert_eq!(client.code().await, 4408);
+        let mut client = Client::open(Patience { silence: soon, ..PATIENCE });
+        client.say(&json!({ "type": "connection_init", "payload": { "name": "Ann" } }));
+        assert_eq!(client.code().await, 3008);
+    }
+}
