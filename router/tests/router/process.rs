@@ -156,8 +156,21 @@ impl Router {
 
     /// Asks the process to end, as an orchestrator would.
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Holds the process up, as a machine that is too busy would.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     pub fn has_ended(&mut self) -> bool {

@@ -1,5 +1,7 @@
 //! graphql-transport-ws at its edges: every close code, every bound.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -132,6 +134,29 @@ async fn a_client_that_answers_no_ping_is_closed() {
     eventually("the silent one is closed", async || stack.router.metric("velvet_router_sockets").await == 1).await;
     assert_eq!(gone.close_code().await, 4499);
     reading.abort();
+}
+
+#[tokio::test]
+async fn a_router_that_is_late_reads_what_its_clients_said_before_it_calls_them_silent() {
+    let patience = Duration::from_secs(3);
+    let stack = start("plugins: {velvet.subscriptions: {client: {ping_interval_ms: 50, pong_timeout_ms: 3000}}}").await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(stack.anon().await);
+    }
+    // All have been pinged, and nobody has answered yet.
+    let opened = Instant::now();
+    eventually("all are waited for", async || opened.elapsed() > Duration::from_millis(300)).await;
+    stack.router.pause();
+    for client in &mut clients {
+        client.send(&json!({ "type": "ping" })).await;
+    }
+    let paused = Instant::now();
+    eventually("the patience is over", async || paused.elapsed() > patience).await;
+    stack.router.go_on();
+    for client in &mut clients {
+        assert_eq!(client.message().await, json!({ "type": "pong" }));
+    }
 }
 
 #[tokio::test]

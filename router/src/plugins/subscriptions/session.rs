@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures::SinkExt as _;
+use futures::{FutureExt as _, SinkExt as _};
 use http::HeaderValue;
 use tokio::time::{Instant, sleep_until, timeout};
 use velvet_edge::signature::Signed;
@@ -102,11 +102,7 @@ impl<'s> Session<'s> {
     async fn serve(mut self, websocket: &mut WebSocket) -> Ended {
         loop {
             let step = tokio::select! {
-                frame = websocket.recv() => match frame {
-                    Some(Ok(message)) => self.receive(message).await,
-                    Some(Err(error)) => ControlFlow::Break(unreadable(error)),
-                    None => ControlFlow::Break(None),
-                },
+                frame = websocket.recv() => self.receive(frame).await,
                 () = self.socket.outbound.woken() => self.send(websocket).await,
                 () = sleep_until(self.deadline()) => self.due(websocket).await,
             };
@@ -128,7 +124,7 @@ impl<'s> Session<'s> {
     async fn due(&mut self, websocket: &mut WebSocket) -> ControlFlow<Ended> {
         let now = Instant::now();
         if matches!(self.phase, Phase::Opened(limit) if limit <= now) {
-            return ControlFlow::Break(Some(Close::INIT_TIMEOUT));
+            return self.unless_heard(websocket, Close::INIT_TIMEOUT).await;
         }
         if self.expires_at.is_some_and(|at| at <= now) {
             // Boxed: rare, see `handle`.
@@ -139,7 +135,7 @@ impl<'s> Session<'s> {
             return ControlFlow::Continue(());
         }
         match self.heartbeat {
-            Heartbeat::Pinged(limit) if limit <= now => ControlFlow::Break(Some(Close::SILENT)),
+            Heartbeat::Pinged(limit) if limit <= now => self.unless_heard(websocket, Close::SILENT).await,
             Heartbeat::Heard(limit) if limit <= now => {
                 let patience = millis(self.config().pong_timeout_ms);
                 self.heartbeat = Heartbeat::Pinged(now + patience);
@@ -150,6 +146,15 @@ impl<'s> Session<'s> {
                 }
             }
             _ => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Closes, unless the client has said something that nobody had time to read: a router that is late is no reason to
+    /// leave a client.
+    async fn unless_heard(&mut self, websocket: &mut WebSocket, close: Close) -> ControlFlow<Ended> {
+        match websocket.recv().now_or_never() {
+            Some(frame) => self.receive(frame).await,
+            None => ControlFlow::Break(Some(close)),
         }
     }
 
@@ -186,7 +191,12 @@ impl<'s> Session<'s> {
         step
     }
 
-    async fn receive(&mut self, message: Message) -> ControlFlow<Ended> {
+    async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> ControlFlow<Ended> {
+        let message = match frame {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return ControlFlow::Break(unreadable(error)),
+            None => return ControlFlow::Break(None),
+        };
         self.heartbeat = Heartbeat::Heard(Instant::now() + millis(self.config().ping_interval_ms));
         let done = match message {
             Message::Text(text) => match ClientMessage::parse(&text) {

@@ -144,21 +144,29 @@ where
         let mut alarm = pin!(sleep_until(self.heard + self.patience.silence));
         loop {
             let done = tokio::select! {
-                said = self.hear() => match said {
-                    Ok(Said::Ping { payload }) => self.say(&Say::Pong { payload }).await,
-                    Ok(said) => operations.hear(said),
-                    Err(end) => Err(end),
-                },
+                said = self.hear() => self.obey(said, &mut operations).await,
                 Some(answer) = operations.streams.next() => self.tell(answer, &mut operations).await,
                 () = &mut alarm => {
-                    let silent_at = self.heard + self.patience.silence;
-                    alarm.as_mut().reset(silent_at);
-                    if silent_at > Instant::now() { Ok(()) } else { Err(End::Close(3008, "Timeout")) }
+                    // A process that is late has heard all that has arrived before it is the other side's fault.
+                    let done = match self.hear().now_or_never() {
+                        Some(said) => self.obey(said, &mut operations).await,
+                        None if self.heard.elapsed() < self.patience.silence => Ok(()),
+                        None => Err(End::Close(3008, "Timeout")),
+                    };
+                    alarm.as_mut().reset(self.heard + self.patience.silence);
+                    done
                 }
             };
             if let Err(end) = done {
                 return end;
             }
+        }
+    }
+
+    async fn obey<E: Executor>(&mut self, said: Result<Said, End>, operations: &mut Operations<E>) -> Result<(), End> {
+        match said? {
+            Said::Ping { payload } => self.say(&Say::Pong { payload }).await,
+            said => operations.hear(said),
         }
     }
 

@@ -135,8 +135,10 @@ impl Connection {
     async fn serve(self: &Arc<Self>, writer: Writer, reader: Reader) -> Result<(), Error> {
         let heard = Mutex::new(Instant::now());
         let ended = tokio::select! {
-            ended = self.write(writer, &heard) => ended,
+            // What has arrived is read before anybody looks at the clock.
+            biased;
             error = self.read(reader, &heard) => Err(error),
+            ended = self.write(writer, &heard) => ended,
         };
         match ended {
             // By now another task may already serve new operations.
