@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures::{FutureExt as _, SinkExt as _};
+use futures::SinkExt as _;
 use http::HeaderValue;
 use tokio::time::{Instant, sleep_until, timeout};
 use velvet_edge::signature::Signed;
@@ -19,6 +20,9 @@ use super::registry::Admission;
 use super::seats::Seats;
 use super::socket::Socket;
 use crate::plugins::partners::{Caller, Proof, Refusal};
+
+/// How long a router that is late looks whether something has arrived meanwhile: one turn of its runtime.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// How a socket ends: with a close frame of ours, or because the client has gone.
 type Ended = Option<Close>;
@@ -152,9 +156,9 @@ impl<'s> Session<'s> {
     /// Closes, unless the client has said something that nobody had time to read: a router that is late is no reason to
     /// leave a client.
     async fn unless_heard(&mut self, websocket: &mut WebSocket, close: Close) -> ControlFlow<Ended> {
-        match websocket.recv().now_or_never() {
-            Some(frame) => self.receive(frame).await,
-            None => ControlFlow::Break(Some(close)),
+        match timeout(LAST_LOOK, websocket.recv()).await {
+            Ok(frame) => self.receive(frame).await,
+            Err(_) => ControlFlow::Break(Some(close)),
         }
     }
 

@@ -21,6 +21,9 @@ const OPERATIONS_MAX: usize = 100_000;
 /// Messages that go out together, when so many are ready.
 const BURST_MAX: usize = 64;
 
+/// How long a process that is late looks whether something has arrived meanwhile: one turn of its runtime.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
 /// For how long the other side is waited for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -148,10 +151,10 @@ where
                 Some(answer) = operations.streams.next() => self.tell(answer, &mut operations).await,
                 () = &mut alarm => {
                     // A process that is late has heard all that has arrived before it is the other side's fault.
-                    let done = match self.hear().now_or_never() {
-                        Some(said) => self.obey(said, &mut operations).await,
-                        None if self.heard.elapsed() < self.patience.silence => Ok(()),
-                        None => Err(End::Close(3008, "Timeout")),
+                    let done = match timeout(LAST_LOOK, self.hear()).await {
+                        Ok(said) => self.obey(said, &mut operations).await,
+                        Err(_) if self.heard.elapsed() < self.patience.silence => Ok(()),
+                        Err(_) => Err(End::Close(3008, "Timeout")),
                     };
                     alarm.as_mut().reset(self.heard + self.patience.silence);
                     done
@@ -392,6 +395,18 @@ mod tests {
             }
         }
 
+        /// Gives the socket turns until a count is so high.
+        async fn until(&mut self, count: impl Fn(&Seen) -> &AtomicUsize, wanted: usize) {
+            for _ in 0..1_000 {
+                if count(&self.seen).load(Ordering::Relaxed) == wanted {
+                    return;
+                }
+                self.say(&json!({ "type": "ping" }));
+                assert_eq!(self.hear().await, json!({ "type": "pong" }));
+            }
+            panic!("never {wanted}");
+        }
+
         /// The code that the socket ends with.
         async fn code(&mut self) -> u16 {
             loop {
@@ -442,11 +457,12 @@ mod tests {
     async fn an_operation_that_its_client_ends_is_dropped_and_its_id_is_free() {
         let mut client = Client::begun().await;
         client.subscribe("s", "subscription { silence }");
+        client.until(|seen| &seen.polled, 1).await;
         client.say(&json!({ "id": "s", "type": "complete" }));
         client.subscribe("s", "subscription { count(to: 1) }");
         assert_eq!(client.hear().await, next("s", &json!({ "count": 1 })));
         assert_eq!(client.hear().await, json!({ "id": "s", "type": "complete" }));
-        assert_eq!(client.seen.dropped.load(Ordering::Relaxed), 1);
+        client.until(|seen| &seen.dropped, 1).await;
     }
 
     #[tokio::test]
