@@ -78,6 +78,24 @@ async fn operations_beyond_the_bound_are_refused_one_by_one() {
 }
 
 #[tokio::test]
+async fn who_starts_after_others_starts_however_theirs_ended() {
+    let stack = start("plugins: {velvet.subscriptions: {execution: {starts_max: 1}}}").await;
+    let mut alice = stack.viewer("alice").await;
+    alice.subscribe("known", "subscription { texts }").await;
+    stack.streaming(1).await;
+    for number in 0..50 {
+        let id = number.to_string();
+        alice.subscribe(&id, "subscription { texts }").await;
+        alice.send(&json!({ "id": id, "type": "complete" })).await;
+    }
+    let mut bob = stack.viewer("bob").await;
+    for number in 0..50 {
+        bob.subscribe(&number.to_string(), "subscription { texts }").await;
+    }
+    stack.streaming(51).await;
+}
+
+#[tokio::test]
 async fn a_viewer_and_the_process_have_only_so_many_sockets() {
     let bounds = "{sockets_per_viewer_max: 2, sockets_max: 4}";
     let stack = start(&format!("plugins: {{velvet.subscriptions: {{client: {bounds}}}}}")).await;

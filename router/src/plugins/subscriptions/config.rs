@@ -111,6 +111,9 @@ pub struct ExecutionConfig {
     pub plans_max: usize,
     /// Operations planned at once. Planning takes a processor.
     pub planning_max: usize,
+    /// Subscriptions started at once, of those whose plan is known; others wait, in order. When very many come back at
+    /// once, what those say who are there already is read in between.
+    pub starts_max: usize,
     /// Events executed at once; others wait, in order, within their sockets' bounds.
     pub events_max: usize,
     /// How long one fetch from a subgraph may take within an event.
@@ -172,6 +175,7 @@ impl Default for ExecutionConfig {
         Self {
             plans_max: 512,
             planning_max: 2,
+            starts_max: 64,
             events_max: 256,
             fetch_timeout_ms: 10_000,
             event_patience_ms: 60_000,

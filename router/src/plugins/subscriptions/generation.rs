@@ -57,6 +57,8 @@ pub(super) struct Generation {
     pub(super) schema: Valid<Schema>,
     /// Bounds the events that are executed at once.
     pub(super) events: Semaphore,
+    /// Bounds the subscriptions that are started at once.
+    pub(super) starts: Semaphore,
     pub(super) sharing: Sharing,
     flights: Flights,
     subgraphs: HashMap<String, Subgraph>,
@@ -96,6 +98,7 @@ impl Generation {
             number: COUNT.fetch_add(1, Ordering::Relaxed),
             subgraphs: subgraphs(&schema, &config)?,
             events: Semaphore::new(config.execution.events_max.max(1)),
+            starts: Semaphore::new(config.execution.starts_max.max(1)),
             sharing: Sharing::default(),
             flights: Flights::default(),
             planner,

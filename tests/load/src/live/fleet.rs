@@ -1,7 +1,7 @@
 //! All clients together: how many stand, who was lost and why, what they hear.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Address, Connection, Wanted, cursor_of, listen, source_of, subscribe};
 use super::wave::Wave;
+use crate::bench::say;
 use crate::population::Members;
 use crate::schedule::{histogram, record};
 
@@ -42,12 +43,15 @@ struct Crew {
     /// Where each client's streams stand, for its return.
     cursors: Vec<Mutex<Box<str>>>,
     wave: RwLock<Option<Arc<Wave>>>,
+    /// Until all stand, whoever is let go comes back.
+    opening: AtomicBool,
     tally: Tally,
 }
 
 #[derive(Default)]
 struct Tally {
     standing: AtomicU32,
+    /// Those that were let go after they stood.
     lost: AtomicU32,
     retried: AtomicU32,
     /// Why clients were refused or lost.
@@ -63,6 +67,7 @@ pub struct Opening {
     pub latencies: Histogram<u64>,
     pub standing: u32,
     pub retried: u32,
+    pub lost: u32,
     pub causes: BTreeMap<String, u64>,
 }
 
@@ -84,6 +89,7 @@ impl Fleet {
             patience,
             cursors: (0..most).map(|_| Mutex::default()).collect(),
             wave: RwLock::default(),
+            opening: AtomicBool::new(false),
             tally: Tally::default(),
         };
         Ok(Self { crew: Arc::new(crew), tasks: JoinSet::new(), generation: 0 })
@@ -93,7 +99,8 @@ impl Fleet {
     pub async fn open(&mut self, clients: std::ops::Range<u32>, at_once: u32, within: Duration) -> Result<Opening> {
         let tally = &self.crew.tally;
         let wanted = tally.standing.load(Ordering::Relaxed) + (clients.end - clients.start);
-        let retried = tally.retried.load(Ordering::Relaxed);
+        let (retried, lost) = (tally.retried.load(Ordering::Relaxed), self.lost());
+        self.crew.opening.store(true, Ordering::Relaxed);
         lock(&tally.causes).clear();
         *lock(&tally.opening) = Some(histogram());
         let started = Instant::now();
@@ -105,11 +112,13 @@ impl Fleet {
         while tally.standing.load(Ordering::Relaxed) < wanted && started.elapsed() < within {
             tokio::time::sleep(LOOK).await;
         }
+        self.crew.opening.store(false, Ordering::Relaxed);
         let opening = Opening {
             took: started.elapsed(),
             latencies: lock(&tally.opening).take().unwrap_or_else(histogram),
             standing: tally.standing.load(Ordering::Relaxed),
             retried: tally.retried.load(Ordering::Relaxed) - retried,
+            lost: self.lost() - lost,
             causes: lock(&tally.causes).clone(),
         };
         if opening.standing < wanted {
@@ -153,20 +162,25 @@ impl Fleet {
 
 impl Crew {
     async fn serve(&self, index: u32, generation: u32, gate: &Semaphore) {
-        let wanted_at = Instant::now();
-        let mut connection = {
-            let Ok(_turn) = gate.acquire().await else { return };
-            // Boxed: opening needs far more room than what comes after it.
-            Box::pin(self.open(index, generation)).await
-        };
-        if let Some(latencies) = lock(&self.tally.opening).as_mut() {
-            record(latencies, wanted_at.elapsed());
+        loop {
+            let wanted_at = Instant::now();
+            let mut connection = {
+                let Ok(_turn) = gate.acquire().await else { return };
+                // Boxed: opening needs far more room than what comes after it.
+                Box::pin(self.open(index, generation)).await
+            };
+            if let Some(latencies) = lock(&self.tally.opening).as_mut() {
+                record(latencies, wanted_at.elapsed());
+            }
+            self.tally.standing.fetch_add(1, Ordering::Relaxed);
+            let cause = listen(&mut connection, |text| self.hear(index, text)).await;
+            self.tally.standing.fetch_sub(1, Ordering::Relaxed);
+            self.tally.lost.fetch_add(1, Ordering::Relaxed);
+            self.note(cause);
+            if !self.opening.load(Ordering::Relaxed) {
+                return;
+            }
         }
-        self.tally.standing.fetch_add(1, Ordering::Relaxed);
-        let cause = listen(&mut connection, |text| self.hear(index, text)).await;
-        self.tally.standing.fetch_sub(1, Ordering::Relaxed);
-        self.tally.lost.fetch_add(1, Ordering::Relaxed);
-        self.note(cause);
     }
 
     /// Tries until it stands; whoever opens gives up for all.
@@ -212,7 +226,11 @@ impl Crew {
     }
 
     fn note(&self, cause: String) {
-        *lock(&self.tally.causes).entry(cause).or_default() += 1;
+        let mut causes = lock(&self.tally.causes);
+        if !causes.contains_key(&cause) {
+            say(&format!("a client was refused or let go: {cause}"));
+        }
+        *causes.entry(cause).or_default() += 1;
     }
 }
 

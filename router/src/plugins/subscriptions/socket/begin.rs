@@ -93,6 +93,11 @@ impl Socket {
         known: Option<Planned>,
         mut call: Option<Call>,
     ) {
+        // Held until it has started, unless it is to be planned first: planners have a bound of their own.
+        let turn = match known {
+            Some(Planned::Subscription(_)) => self.generation.starts.acquire().await.ok(),
+            _ => None,
+        };
         let refused = match self.admit_operation(&settled.operation, known).await {
             Ok(Planned::Subscription(plan)) => {
                 let started = self.start(&id, serial, plan, settled, &mut call);
@@ -104,6 +109,7 @@ impl Socket {
             }
             Err(refused) => Some(refused),
         };
+        drop(turn);
         if let Some((outcome, refused)) = refused {
             if let Some(call) = call {
                 call.answered(outcome, None).await;

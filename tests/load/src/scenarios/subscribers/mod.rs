@@ -202,7 +202,8 @@ async fn come_back(
 
 /// How an opening went.
 fn said(row: Row, opening: &Opening) -> Row {
-    let row = row.latencies(&opening.latencies).note(format!("{} tries again", opening.retried));
+    let again = format!("{} tries again, {} let go meanwhile", opening.retried, opening.lost);
+    let row = row.latencies(&opening.latencies).note(again);
     match opening.causes.iter().max_by_key(|(_, count)| **count) {
         Some((cause, count)) => row.note(format!("{count} × {cause}")),
         None => row,
