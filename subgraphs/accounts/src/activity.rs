@@ -5,7 +5,7 @@
 use crate::{DOMAIN_NAME, event::Fact};
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, iter, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use velvet_kernel::{
     api::{Activity, Serve},
@@ -20,8 +20,8 @@ const PAUSE: TimeDelta = TimeDelta::seconds(60);
 const REMEMBERED_MAX: usize = 100_000;
 /// Notes that wait for the log.
 const QUEUE_MAX: usize = 4_096;
-/// Notes that are appended at once.
-const BATCH_MAX: usize = 256;
+/// Nobody waits for a note, so they are gathered for so long: what a batch costs all who read it is paid once for many.
+const GATHERING: Duration = Duration::from_secs(1);
 
 /// What notes the users that this process serves.
 pub fn activity(serve: &Serve) -> Arc<dyn Activity> {
@@ -69,9 +69,10 @@ fn dropped(count: u64) {
 
 async fn append(log: Log, mut notes: mpsc::Receiver<(UserId, DateTime<Utc>)>) {
     let intake = Topic::of(DOMAIN_NAME, Stage::Intake);
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while notes.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let events: Vec<NewEvent> = batch.drain(..).map(|(user, at)| note(user, at)).collect();
+    while let Some(first) = notes.recv().await {
+        tokio::time::sleep(GATHERING).await;
+        let gathered = iter::once(first).chain(iter::from_fn(|| notes.try_recv().ok())).take(QUEUE_MAX);
+        let events: Vec<NewEvent> = gathered.map(|(user, at)| note(user, at)).collect();
         if let Err(error) = log.append_all(events.iter().map(|event| (&intake, event))).await {
             tracing::warn!(%error, "activity.append_failed");
             dropped(events.len() as u64);

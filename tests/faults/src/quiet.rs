@@ -1,10 +1,9 @@
 //! When nothing is on its way any more: every fold, relay and writer stands at the end of what it reads.
 
 use crate::tap::Tap;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Mutex,
     time::{Duration, Instant},
 };
 use velvet_e2e::database::everywhere;
@@ -18,29 +17,39 @@ const RELAYS: [(&str, &str); 4] =
 /// A seed's whole backlog, on a busy machine that has just been healed.
 const QUIET_WITHIN: Duration = Duration::from_secs(150);
 const PAUSE: Duration = Duration::from_millis(250);
+/// It is quiet when nothing has moved for so long: longer than a process gathers its notes of who is active.
+const STILL: Duration = Duration::from_secs(2);
 
 /// Where each topic's partitions end.
 pub type Ends = BTreeMap<String, Vec<i64>>;
 
-/// Waits until it is quiet, and stays so for two looks. Where the topics end then.
+/// Waits until it is quiet, and stays so for a while. Where the topics end then.
 pub async fn wait(stack: &Handle) -> Result<Ends> {
     let tap = Tap::open(stack)?;
-    let last = Mutex::new(None);
     let started = Instant::now();
+    let mut still: Option<(Ends, Instant)> = None;
     loop {
-        let look = async {
-            let ends = level(stack, &tap).await?;
-            let before = last.lock().ok().and_then(|mut last| last.replace(ends.clone()));
-            ensure!(before.as_ref() == Some(&ends), "it has only just become quiet");
-            Ok(ends)
-        };
-        match look.await {
-            Ok(ends) => return Ok(ends),
-            Err(cause) if started.elapsed() > QUIET_WITHIN => {
-                return Err(cause).with_context(|| format!("it is not quiet after {} s", QUIET_WITHIN.as_secs()));
+        let cause = match level(stack, &tap).await {
+            Ok(ends) => {
+                let since = match still.take() {
+                    Some((before, since)) if before == ends => since,
+                    _ => Instant::now(),
+                };
+                if since.elapsed() >= STILL {
+                    return Ok(ends);
+                }
+                still = Some((ends, since));
+                anyhow!("it has only just become quiet")
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(cause) => {
+                still = None;
+                cause
+            }
+        };
+        if started.elapsed() > QUIET_WITHIN {
+            return Err(cause).with_context(|| format!("it is not quiet after {} s", QUIET_WITHIN.as_secs()));
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
