@@ -229,9 +229,13 @@ mod tests {
                 });
             }
         });
-        let free = TcpListener::bind((SERVER, 0)).await?.local_addr()?;
-        let wanted = Wanted { name: "api>kafka-1".to_owned(), listen: free, to, names_itself: false };
-        Ok((Links::start(vec![wanted]).await?, free))
+        // What is free now may be somebody else's a moment later.
+        until("a link", WITHIN, || async {
+            let free = TcpListener::bind((SERVER, 0)).await?.local_addr()?;
+            let wanted = Wanted { name: "api>kafka-1".to_owned(), listen: free, to, names_itself: false };
+            Ok((Links::start(vec![wanted]).await?, free))
+        })
+        .await
     }
 
     async fn echoes(stream: &mut TcpStream) -> Result<()> {
