@@ -6,7 +6,7 @@
 //! written: after the effects, so that they read what they are told of, and no crash skips it. A crash anywhere folds again from the old states and repeats
 //! the same effects, which change nothing a second time.
 
-use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, state, until_done, watermark};
+use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, retried, state, until_done, watermark};
 use crate::{
     fold::{Effects, Fold, Moment, Version},
     log::{Batch, Consumer, NewEvent, Pace, Recorded, Stage, Topic},
@@ -79,9 +79,8 @@ impl<F: Fold> Folder<F> {
             }
         }
         let span = follow_first(&batch.events);
-        let append = self.shared.log.append_all(work.decided.iter().map(|event| (&self.decided, event)));
         let calls = merged(std::mem::take(&mut work.calls));
-        let (views, appended) = tokio::join!(store.run(&calls), append.instrument(span));
+        let (views, appended) = tokio::join!(store.run(&calls), self.append(&work.decided).instrument(span));
         views?;
         appended?;
         if !work.told.is_empty() {
@@ -91,6 +90,20 @@ impl<F: Fold> Folder<F> {
         let outcome_of = |event: &Recorded| entities.get(&event.key)?.outcome_of(event.id);
         watermark::advance(store, self.domain, &batch.events, outcome_of).await?;
         metrics::counter!("velvet_project_facts_total", "domain" => self.domain).increment(batch.events.len() as u64);
+        Ok(())
+    }
+
+    /// Appends what has been decided, until all of it is there. To decide again instead is no way out of a failure: if a
+    /// part has been appended and Redis is lost meanwhile, the states come back out of that part's rows, and by these all
+    /// of it was decided long ago.
+    async fn append(&self, decided: &[NewEvent]) -> Result<(), Error> {
+        while let Err(error) = self.shared.log.append_all(decided.iter().map(|event| (&self.decided, event))).await {
+            if self.shared.stop.is_cancelled() {
+                return Err(error.into());
+            }
+            retried(self.domain, &error);
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
         Ok(())
     }
 

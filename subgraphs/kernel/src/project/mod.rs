@@ -89,14 +89,17 @@ where
     loop {
         match work().await {
             Ok(()) => return true,
-            Err(error) => {
-                tracing::warn!(domain, error = %crate::telemetry::chain(&error), "project.retry");
-                metrics::counter!("velvet_project_retries_total", "domain" => domain.to_owned()).increment(1);
-            }
+            Err(error) => retried(domain, &error),
         }
         tokio::select! {
             () = shared.stop.cancelled() => return false,
             () = tokio::time::sleep(RETRY_PAUSE) => {}
         }
     }
+}
+
+/// Says that something is tried again.
+fn retried(domain: &str, error: &dyn std::error::Error) {
+    tracing::warn!(domain, error = %crate::telemetry::chain(error), "project.retry");
+    metrics::counter!("velvet_project_retries_total", "domain" => domain.to_owned()).increment(1);
 }
