@@ -6,7 +6,7 @@
 //! written: after the effects, so that they read what they are told of, and no crash skips it. A crash anywhere folds again from the old states and repeats
 //! the same effects, which change nothing a second time.
 
-use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, retried, state, until_done, watermark};
+use super::{Error, READ_WAIT, RETRY_PAUSE, Shared, state, until_done, watermark};
 use crate::{
     fold::{Effects, Fold, Moment, Version},
     log::{Batch, Consumer, NewEvent, Pace, Recorded, Stage, Topic},
@@ -97,14 +97,11 @@ impl<F: Fold> Folder<F> {
     /// part has been appended and Redis is lost meanwhile, the states come back out of that part's rows, and by these all
     /// of it was decided long ago.
     async fn append(&self, decided: &[NewEvent]) -> Result<(), Error> {
-        while let Err(error) = self.shared.log.append_all(decided.iter().map(|event| (&self.decided, event))).await {
-            if self.shared.stop.is_cancelled() {
-                return Err(error.into());
-            }
-            retried(self.domain, &error);
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-        Ok(())
+        let append = || async {
+            self.shared.log.append_all(decided.iter().map(|event| (&self.decided, event))).await?;
+            Ok(())
+        };
+        if until_done(self.domain, &self.shared, append).await { Ok(()) } else { Err(Error::Ending) }
     }
 
     fn fold_one(&self, event: &Recorded, entity: &mut state::Entity<F::State>, work: &mut Work) {

@@ -76,6 +76,8 @@ enum Error {
     Kafka(#[from] rdkafka::error::KafkaError),
     #[error("Redis' content is not whole")]
     NotWhole,
+    #[error("the process is to end")]
+    Ending,
     #[error("another projector has folded {entity} meanwhile")]
     Overtaken { entity: String },
 }
@@ -89,17 +91,14 @@ where
     loop {
         match work().await {
             Ok(()) => return true,
-            Err(error) => retried(domain, &error),
+            Err(error) => {
+                tracing::warn!(domain, error = %crate::telemetry::chain(&error), "project.retry");
+                metrics::counter!("velvet_project_retries_total", "domain" => domain.to_owned()).increment(1);
+            }
         }
         tokio::select! {
             () = shared.stop.cancelled() => return false,
             () = tokio::time::sleep(RETRY_PAUSE) => {}
         }
     }
-}
-
-/// Says that something is tried again.
-fn retried(domain: &str, error: &dyn std::error::Error) {
-    tracing::warn!(domain, error = %crate::telemetry::chain(error), "project.retry");
-    metrics::counter!("velvet_project_retries_total", "domain" => domain.to_owned()).increment(1);
 }

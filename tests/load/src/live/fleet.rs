@@ -1,7 +1,7 @@
 //! All clients together: how many stand, who was lost and why, what they hear.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,6 @@ struct Crew {
     /// Where each client's streams stand, for its return.
     cursors: Vec<Mutex<Box<str>>>,
     wave: RwLock<Option<Arc<Wave>>>,
-    /// Until all stand, whoever is let go comes back.
-    opening: AtomicBool,
     tally: Tally,
 }
 
@@ -56,7 +54,8 @@ struct Tally {
     retried: AtomicU32,
     /// Why clients were refused or lost.
     causes: Mutex<BTreeMap<String, u64>>,
-    /// From the moment at which a client wanted to be there to the moment at which its streams stood.
+    /// From the moment at which a client wanted to be there to the moment at which its streams stood. There until all
+    /// stand; whoever is let go meanwhile comes back.
     opening: Mutex<Option<Histogram<u64>>>,
 }
 
@@ -89,7 +88,6 @@ impl Fleet {
             patience,
             cursors: (0..most).map(|_| Mutex::default()).collect(),
             wave: RwLock::default(),
-            opening: AtomicBool::new(false),
             tally: Tally::default(),
         };
         Ok(Self { crew: Arc::new(crew), tasks: JoinSet::new(), generation: 0 })
@@ -100,7 +98,6 @@ impl Fleet {
         let tally = &self.crew.tally;
         let wanted = tally.standing.load(Ordering::Relaxed) + (clients.end - clients.start);
         let (retried, lost) = (tally.retried.load(Ordering::Relaxed), self.lost());
-        self.crew.opening.store(true, Ordering::Relaxed);
         lock(&tally.causes).clear();
         *lock(&tally.opening) = Some(histogram());
         let started = Instant::now();
@@ -112,7 +109,6 @@ impl Fleet {
         while tally.standing.load(Ordering::Relaxed) < wanted && started.elapsed() < within {
             tokio::time::sleep(LOOK).await;
         }
-        self.crew.opening.store(false, Ordering::Relaxed);
         let opening = Opening {
             took: started.elapsed(),
             latencies: lock(&tally.opening).take().unwrap_or_else(histogram),
@@ -177,7 +173,7 @@ impl Crew {
             self.tally.standing.fetch_sub(1, Ordering::Relaxed);
             self.tally.lost.fetch_add(1, Ordering::Relaxed);
             self.note(cause);
-            if !self.opening.load(Ordering::Relaxed) {
+            if lock(&self.tally.opening).is_none() {
                 return;
             }
         }
